@@ -1,0 +1,86 @@
+//! The database at one sequence number: what every read and every commit starts from.
+
+use crate::declare::definition::Definition;
+use arrow::record_batch::RecordBatch;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The database at one sequence number. Immutable; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Sequence number of the last commit contained.
+    pub seq: u64,
+    /// When that commit was made, in microseconds since 1970 (UTC).
+    pub time: i64,
+    /// The declared members by their Rust struct's name.
+    pub definitions: Arc<BTreeMap<String, Definition>>,
+    /// The stored tables by the Rust struct's name of their collection or view. A view's table
+    /// holds its rows, or its states when it groups. A member without any commit has no entry.
+    pub tables: BTreeMap<String, Arc<Table>>,
+    /// What each view has absorbed, by its name. A view that was never built has no entry.
+    pub cursors: BTreeMap<String, Arc<Cursor>>,
+}
+
+/// The runs of one table, oldest first. Their sequence ranges never overlap.
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    /// The commit that created the table's present contents: its first write, or the last write
+    /// that replaced everything. A cursor over another identity has seen other rows.
+    pub identity: u64,
+    /// The last commit that changed the rows. A flush changes none.
+    pub changed: u64,
+    /// Rows in all runs.
+    pub rows: u64,
+    /// Runs in Parquet files.
+    pub files: Arc<Vec<Arc<DataFile>>>,
+    /// Runs that still live inside their commits, in memory here. All are newer than the files.
+    pub inline: Vec<Arc<InlineRun>>,
+}
+
+/// A run inside its commit.
+#[derive(Debug)]
+pub struct InlineRun {
+    /// The commit.
+    pub seq: u64,
+    /// Its rows, in the table's stored schema.
+    pub batches: Vec<RecordBatch>,
+    /// Number of rows.
+    pub rows: u64,
+    /// Encoded size in the commit object, in bytes.
+    pub bytes: u64,
+}
+
+/// A run in a Parquet file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFile {
+    /// Path from the database's root.
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// xxh3-64 of the file's bytes.
+    pub checksum: u64,
+    /// The first and the last commit whose rows it holds. Where they differ, the file has one more
+    /// column, [`SEQ_COLUMN`], that tells which commit each row came in.
+    pub first_seq: u64,
+    /// See `first_seq`.
+    pub last_seq: u64,
+}
+
+/// The extra `UInt64` column of a file that holds the rows of several commits.
+pub const SEQ_COLUMN: &str = "__seq";
+
+/// What a view has absorbed. Stored in the commit that wrote the view's rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Hash of the definition that the view's rows follow.
+    pub definition: String,
+    /// The source's [`Table::identity`] (zero while the source has no table).
+    pub source_identity: u64,
+    /// All source rows up to this commit are absorbed.
+    pub seq: u64,
+    /// When the view was last refreshed, in microseconds since 1970 (UTC).
+    pub refreshed: i64,
+}

@@ -1,0 +1,100 @@
+//! A view's plan as data: what `views!` builds and the runtime lowers to one DataFusion plan.
+
+use super::node::Node;
+use serde::{Deserialize, Serialize};
+
+/// What a view computes. The steps run in the order of the fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ViewPlan {
+    /// Name of the source record: a collection, a stream or another view.
+    pub source: String,
+    /// Which source rows count (`$filter`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Node>,
+    /// The list whose elements become rows (`$unnest`). Afterwards [`Node::Element`] is the element.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unnest: Option<Node>,
+    /// Which rows count after the unnest (`$where`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Node>,
+    /// What comes out.
+    pub output: Output,
+}
+
+/// The rows a view gives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// The source's columns, unchanged: a view with neither `$select` nor `$groupBy` nor `$compute`.
+    Source,
+    /// One row per row (`$select`).
+    Rows(Vec<Column>),
+    /// One row per distinct key (`$groupBy`, `$compute`); one row in all when there are no keys.
+    Groups {
+        /// The group keys, first columns of the view.
+        keys: Vec<Column>,
+        /// The aggregates, the columns after the keys.
+        aggregates: Vec<AggregateColumn>,
+    },
+}
+
+/// A named expression.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    /// The view's column.
+    pub name: String,
+    /// Its value.
+    pub value: Node,
+}
+
+/// A named aggregate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AggregateColumn {
+    /// The view's column.
+    pub name: String,
+    /// What is computed over the group.
+    pub aggregate: Aggregate,
+    /// Of which value; absent only for counting rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argument: Option<Node>,
+    /// Over which rows of the group (an inner `$filter`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Node>,
+}
+
+/// The aggregates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aggregate {
+    /// Number of rows, or of non-null values when there is an argument.
+    Count,
+    /// Sum of the non-null values; zero of none.
+    Sum,
+    /// Mean of the non-null values; null of none.
+    Avg,
+    /// Least non-null value; null of none.
+    Min,
+    /// Greatest non-null value; null of none.
+    Max,
+    /// Number of distinct non-null values, exactly.
+    CountDistinct,
+}
+
+/// When a view absorbs its source's changes (`$refresh`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "mode")]
+pub enum Refresh {
+    /// In the commit that changes the source.
+    #[default]
+    Streaming,
+    /// At the times of a five-field cron expression, in UTC or in the named time zone.
+    Scheduled {
+        /// The cron expression.
+        schedule: String,
+        /// An IANA time zone name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tz: Option<String>,
+    },
+    /// Only when asked.
+    Manual,
+}
