@@ -5,6 +5,7 @@ extern crate self as parquedb;
 pub mod commit;
 pub mod declare;
 mod error;
+mod evaluate;
 pub mod ingest;
 pub mod maintain;
 pub mod query;
