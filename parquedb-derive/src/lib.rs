@@ -1,1 +1,24 @@
-//! Placeholder.
+//! Macros of ParqueDB.
+
+mod collection;
+mod names;
+mod record;
+
+use proc_macro::TokenStream;
+
+/// Makes a struct a collection, a nested record, or both.
+///
+/// The struct needs named fields. On the struct, all optional:
+///
+/// - `#[collection(key = id)]`, `#[collection(key = (tenant, id))]`: rows are found, replaced and
+///   deleted by these fields. Without a key, rows are only appended. `#[key]` on a field says the same.
+/// - `#[collection(version = updated_at)]`: of rows with one key, the one with the highest value wins.
+/// - `#[collection(name = "Orders2")]`: the name of its folder, instead of the struct's.
+/// - `#[collection(table = "orders")]`: the name in SQL, instead of the struct's in snake case.
+///
+/// On a field: `#[collection(rename = "stored_name")]`, the name of the stored column.
+#[proc_macro_derive(Collection, attributes(collection, key))]
+pub fn derive_collection(input: TokenStream) -> TokenStream {
+    let input = syn::parse_macro_input!(input as syn::DeriveInput);
+    collection::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}

@@ -10,12 +10,29 @@ pub mod ingest;
 pub mod maintain;
 pub mod query;
 pub mod store;
+pub mod types;
 
 pub use error::{Error, ErrorKind, Result};
+pub use ingest::Row;
+pub use parquedb_derive::Collection;
+pub use types::{Bytes, Date, Decimal, Json, Timestamp, Ulid, Uuid};
 
 /// What the macros expand to. Not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::declare::declared::{CollectionRecord, Declared};
+    pub use crate::declare::definition::{CollectionDefinition, Definition};
+    pub use crate::declare::expr::Expr;
+    pub use crate::declare::node::{Function, Node};
+    pub use crate::declare::record::{FieldAt, Record, index_of};
+    pub use crate::declare::shape::{NotNull, Nullability, Nullable, Shape, Unknown};
+    pub use crate::error::Result;
+    pub use crate::ingest::{
+        ColumnBuilder, ColumnReader, ColumnValue, NotOptional, Nulls, Row, StructColumns, finish_struct,
+    };
+    pub use arrow::array::{ArrayRef, NullBufferBuilder};
+    pub use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
+
     /// FNV-1a of a field name.
     #[must_use]
     pub const fn field_key(name: &str) -> u64 {

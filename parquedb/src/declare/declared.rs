@@ -1,0 +1,18 @@
+//! What a database can be made of.
+
+use super::definition::Definition;
+use super::record::Record;
+use crate::ingest::Row;
+
+/// A collection or a view: something a database can have as a member.
+///
+/// Implemented by `#[derive(Collection)]` and by `views!`, never by hand.
+pub trait Declared: Row {
+    /// What the rows come from: the record itself for a collection, the `$from` of a view.
+    type Source: Record;
+    /// The declaration as data.
+    fn definition() -> Definition;
+}
+
+/// A collection, whose rows the program writes.
+pub trait CollectionRecord: Declared {}
