@@ -9,7 +9,7 @@ mod timestamp;
 pub use bytes::Bytes;
 pub use date::Date;
 pub use decimal::Decimal;
-pub use id::{serde_bytes, serde_bytes_option, serde_uuid, serde_uuid_option};
+pub use id::{serde_bytes, serde_bytes_option, serde_ulid, serde_ulid_option, serde_uuid, serde_uuid_option};
 pub use json::Json;
 pub use timestamp::Timestamp;
 pub use ulid::Ulid;
