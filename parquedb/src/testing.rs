@@ -1,0 +1,1 @@
+//! Stores that fail as told: for tests of this workspace.
