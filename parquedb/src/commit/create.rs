@@ -19,7 +19,7 @@ struct Format {
     format: String,
     version: u32,
     #[serde(default)]
-    database: Uuid,
+    database: String,
     #[serde(default)]
     created: i64,
 }
@@ -102,7 +102,7 @@ async fn create_format(store: &Store, options: &LogOptions) -> Result<Bytes> {
     let format = Format {
         format: NAME.to_owned(),
         version: VERSION,
-        database: Uuid::new_v4(),
+        database: Uuid::new_v4().to_string(),
         created: options.clock.now(),
     };
     let json = serde_json::to_string(&format)
