@@ -14,7 +14,7 @@ use counted::Counted;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use std::sync::Arc;
 
 /// A database's place: an object store, rooted at the database's folder. Cheap to clone.
@@ -98,13 +98,6 @@ impl Store {
     /// The whole of an object, or `None` where there is none.
     pub(crate) async fn get(&self, path: &Path) -> Result<Option<Bytes>> {
         let read = async { self.counted.get_opts(path, GetOptions::default()).await?.bytes().await };
-        self.found(read.await, path)
-    }
-
-    /// The first `length` bytes of an object, or `None` where there is none.
-    pub(crate) async fn get_start(&self, path: &Path, length: u64) -> Result<Option<Bytes>> {
-        let options = GetOptions { range: Some(GetRange::Bounded(0..length)), ..GetOptions::default() };
-        let read = async { self.counted.get_opts(path, options).await?.bytes().await };
         self.found(read.await, path)
     }
 

@@ -135,7 +135,8 @@ impl FaultStore {
 
     async fn apply_delayed(&self, location: &Path) {
         let delayed = self.script(|script| {
-            let (due, rest) = std::mem::take(&mut script.delayed).into_iter().partition(|(path, ..)| path == location);
+            let (due, rest) =
+                std::mem::take(&mut script.delayed).into_iter().partition(|(path, ..)| path == location);
             script.delayed = rest;
             let due: Vec<(Path, PutPayload, PutOptions)> = due;
             due

@@ -172,7 +172,9 @@ pub(super) fn read_json<T: DeserializeOwned>(section: &Section, place: &str) -> 
 pub(super) fn memory_size(batches: &[RecordBatch]) -> usize {
     let columns = batches.iter().flat_map(RecordBatch::columns);
     columns
-        .map(|column| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size()))
+        .map(|column| {
+            column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+        })
         .sum()
 }
 
@@ -199,8 +201,7 @@ fn write_rows(buffer: &mut Vec<u8>, inline: &InlineRows) -> Result<()> {
     if memory_size(&inline.batches) >= COMPRESS_FROM {
         options = options.try_with_compression(Some(CompressionType::ZSTD)).map_err(failed)?;
     }
-    let mut writer =
-        StreamWriter::try_new_with_options(buffer, &first.schema(), options).map_err(failed)?;
+    let mut writer = StreamWriter::try_new_with_options(buffer, &first.schema(), options).map_err(failed)?;
     for batch in &inline.batches {
         writer.write(batch).map_err(failed)?;
     }
@@ -218,8 +219,8 @@ fn read_rows(section: &Section, place: &str) -> Result<InlineRows> {
     let table = String::from_utf8(name.to_vec()).map_err(|error| corrupt(error.to_string()))?;
     let start = (2 + length).next_multiple_of(8);
     let stream = bytes.get(start..).ok_or_else(|| corrupt("there are none".to_owned()))?;
-    let reader =
-        StreamReader::try_new(std::io::Cursor::new(stream), None).map_err(|error| corrupt(error.to_string()))?;
+    let reader = StreamReader::try_new(std::io::Cursor::new(stream), None)
+        .map_err(|error| corrupt(error.to_string()))?;
     let batches: Vec<RecordBatch> =
         reader.collect::<Result<_, _>>().map_err(|error| corrupt(error.to_string()))?;
     let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();

@@ -42,7 +42,11 @@ pub(super) fn seal(state: &State, batch_ids: &BatchIds, writer_id: Uuid, epoch: 
     let manifest = Manifest {
         definitions: Arc::clone(&snapshot.definitions),
         tables: snapshot.tables.iter().map(|(name, table)| (name.clone(), stored(table))).collect(),
-        cursors: snapshot.cursors.iter().map(|(name, cursor)| (name.clone(), cursor.as_ref().clone())).collect(),
+        cursors: snapshot
+            .cursors
+            .iter()
+            .map(|(name, cursor)| (name.clone(), cursor.as_ref().clone()))
+            .collect(),
         batch_ids: batch_ids.iter().cloned().collect(),
     };
     let mut json = Vec::new();

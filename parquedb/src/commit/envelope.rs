@@ -243,7 +243,10 @@ pub(super) fn open_header(bytes: &[u8], kind: ObjectKind, seq: u64, place: &str)
     if version != FORMAT_VERSION {
         return Err(Error::new(
             ErrorKind::Invalid,
-            format!("{} {place} has format {version}, newer than {FORMAT_VERSION}: use a newer version of the library", kind.name()),
+            format!(
+                "{} {place} has format {version}, newer than {FORMAT_VERSION}: use a newer version of the library",
+                kind.name()
+            ),
         ));
     }
     let header = Header {

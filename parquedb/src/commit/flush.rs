@@ -45,7 +45,8 @@ impl Inner {
         if now < writer.maintenance_after {
             return;
         }
-        let result = if self.flush_due(writer) { self.flush(writer).await } else { self.write_head(writer).await };
+        let result =
+            if self.flush_due(writer) { self.flush(writer).await } else { self.write_head(writer).await };
         if let Err(error) = result {
             tracing::warn!(url = self.store.url(), %error, "maintenance after a commit failed; it will be repeated");
             writer.maintenance_after = now.saturating_add(RETRY_AFTER);
@@ -148,7 +149,10 @@ fn groups(table: &Table) -> Vec<Vec<Arc<InlineRun>>> {
             Some(group)
                 if group.last().is_some_and(|last| {
                     schema(last) == schema(run)
-                        && !table.files.iter().any(|file| last.seq < file.first_seq && file.first_seq < run.seq)
+                        && !table
+                            .files
+                            .iter()
+                            .any(|file| last.seq < file.first_seq && file.first_seq < run.seq)
                 }) =>
             {
                 group.push(Arc::clone(run));

@@ -53,7 +53,8 @@ pub(super) async fn follow(
             window = window.min(stop - first + 1);
         }
         let seqs = first..first + window;
-        let objects = try_join_all(seqs.clone().map(|seq| async move { store.get(&layout::commit(seq)).await }));
+        let objects =
+            try_join_all(seqs.clone().map(|seq| async move { store.get(&layout::commit(seq)).await }));
         let objects = objects.await?;
         let found_later = objects.iter().rposition(Option::is_some);
         for (index, (seq, object)) in seqs.zip(objects).enumerate() {

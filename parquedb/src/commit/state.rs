@@ -114,9 +114,10 @@ impl State {
 
 /// The table to change, created where there is none.
 fn table<'a>(snapshot: &'a mut Snapshot, name: &str, seq: u64) -> &'a mut Table {
-    let table = snapshot.tables.entry(name.to_owned()).or_insert_with(|| {
-        Arc::new(Table { identity: seq, changed: seq, ..Table::default() })
-    });
+    let table = snapshot
+        .tables
+        .entry(name.to_owned())
+        .or_insert_with(|| Arc::new(Table { identity: seq, changed: seq, ..Table::default() }));
     Arc::make_mut(table)
 }
 
@@ -154,13 +155,7 @@ fn apply_rows(snapshot: &mut Snapshot, seq: u64, body: &Body, place: &str) -> Re
     Ok(())
 }
 
-fn replace_inline(
-    snapshot: &mut Snapshot,
-    name: &str,
-    file: &DataFile,
-    seq: u64,
-    place: &str,
-) -> Result<()> {
+fn replace_inline(snapshot: &mut Snapshot, name: &str, file: &DataFile, seq: u64, place: &str) -> Result<()> {
     let table = table(snapshot, name, seq);
     let within = |run: &Arc<InlineRun>| (file.first_seq..=file.last_seq).contains(&run.seq);
     let rows: u64 = table.inline.iter().filter(|run| within(run)).map(|run| run.rows).sum();

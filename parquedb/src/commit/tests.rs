@@ -24,10 +24,8 @@ use std::time::Duration;
 
 /// Rows of two columns, `n` and `name`.
 fn batch(values: std::ops::Range<i64>) -> RecordBatch {
-    let schema = Schema::new(vec![
-        Field::new("n", DataType::Int64, false),
-        Field::new("name", DataType::Utf8, true),
-    ]);
+    let schema =
+        Schema::new(vec![Field::new("n", DataType::Int64, false), Field::new("name", DataType::Utf8, true)]);
     let names = values.clone().map(|value| (value % 3 != 0).then(|| format!("row {value}")));
     let names = StringArray::from_iter(names);
     RecordBatch::try_new(

@@ -47,7 +47,8 @@ pub(super) async fn place(store: &Store, options: &LogOptions, sealed: &Sealed) 
     let mut pause = FIRST_PAUSE;
     let mut may_have_landed = false;
     loop {
-        let put = tokio::time::timeout(options.request_timeout, store.create(&path, sealed.bytes.clone())).await;
+        let put =
+            tokio::time::timeout(options.request_timeout, store.create(&path, sealed.bytes.clone())).await;
         let last = match put {
             Ok(Ok(())) => return Ok(Placed::Ours),
             Ok(Err(error)) => {
@@ -162,7 +163,10 @@ impl Inner {
         if repeated > 0 && repeated < ids.len() {
             return Err(Error::new(
                 ErrorKind::Conflict,
-                format!("{repeated} of the {} batches in one commit were committed before; leave them out", ids.len()),
+                format!(
+                    "{repeated} of the {} batches in one commit were committed before; leave them out",
+                    ids.len()
+                ),
             ));
         }
         Ok(repeated > 0)
@@ -255,7 +259,10 @@ impl Inner {
             if let Some(reason) = conflict(&body, &theirs) {
                 return Err(Error::new(
                     ErrorKind::Conflict,
-                    format!("another writer took commit {}, and {reason}; compute the changes again", header.seq),
+                    format!(
+                        "another writer took commit {}, and {reason}; compute the changes again",
+                        header.seq
+                    ),
                 ));
             }
             sealed = sealed.moved(self.header(&writer.state, sealed.header.commit_id));

@@ -75,7 +75,9 @@ fn generic(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error 
 
 fn not_applied(location: &Path, error: io::Error) -> Error {
     match error.kind() {
-        ErrorKind::PermissionDenied => Error::PermissionDenied { path: location.to_string(), source: error.into() },
+        ErrorKind::PermissionDenied => {
+            Error::PermissionDenied { path: location.to_string(), source: error.into() }
+        }
         _ => generic(NotApplied(error)),
     }
 }
@@ -123,7 +125,7 @@ impl Folder {
             if let Some(parent) = folder.parent() {
                 self.sync_folder(parent)?;
             }
-        } else if folder.starts_with(&self.root) {
+        } else if folder != self.root && folder.starts_with(&self.root) {
             // Somebody else may have created it and not synced it yet.
             if let Some(parent) = folder.parent() {
                 self.sync_folder(parent)?;
@@ -167,7 +169,10 @@ impl Folder {
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                         // Its name may have been linked by an earlier try that could not sync it.
                         self.sync_folder(&folder).map_err(generic)?;
-                        return Err(Error::AlreadyExists { path: location.to_string(), source: error.into() });
+                        return Err(Error::AlreadyExists {
+                            path: location.to_string(),
+                            source: error.into(),
+                        });
                     }
                     Err(error) if error.kind() == ErrorKind::Unsupported => {
                         return Err(Error::NotSupported {
@@ -285,5 +290,69 @@ impl ObjectStore for LocalStore {
             Some(files) => files.copy_opts(from, to, options).await,
             None => Err(missing(from)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use futures::TryStreamExt;
+    use object_store::ObjectStoreExt;
+    use object_store::memory::InMemory;
+
+    /// Of many who create the same object, one succeeds, and the object is the winner's.
+    async fn one_winner(store: Arc<dyn ObjectStore>, rounds: usize) {
+        for round in 0..rounds {
+            let path = Path::from(format!("race/{round}"));
+            let racers = (0..16_u8).map(|racer| {
+                let (store, path) = (Arc::clone(&store), path.clone());
+                tokio::spawn(async move {
+                    let payload = PutPayload::from(vec![racer; 100]);
+                    match store.put_opts(&path, payload, PutMode::Create.into()).await {
+                        Ok(_) => Some(racer),
+                        Err(Error::AlreadyExists { .. }) => None,
+                        Err(error) => std::panic::panic_any(error.to_string()),
+                    }
+                })
+            });
+            let results = futures::future::join_all(racers).await;
+            let winners: Vec<u8> = results.into_iter().filter_map(|result| result.unwrap()).collect();
+            assert_eq!(winners.len(), 1);
+            let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
+            assert_eq!(bytes.as_ref(), [winners[0]; 100]);
+        }
+        let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
+        assert_eq!(listed.len(), rounds);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn sixteen_racers_have_one_winner() {
+        let folder = tempfile::tempdir().unwrap();
+        for (durability, rounds) in [(Durability::Sync, 10), (Durability::OsBuffered, 100)] {
+            let root = folder.path().join(format!("{durability:?}"));
+            one_winner(Arc::new(LocalStore::new(&root, durability)), rounds).await;
+            let left: Vec<_> = fs::read_dir(root.join("race")).unwrap().collect();
+            assert_eq!(left.len(), rounds, "staging files stayed behind");
+        }
+        one_winner(Arc::new(InMemory::new()), 50).await;
+    }
+
+    #[tokio::test]
+    async fn staging_files_are_hidden_and_overwriting_works() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(folder.path(), Durability::Sync);
+        let path = Path::from("HEAD");
+        for content in ["one", "two"] {
+            store.put(&path, content.into()).await.unwrap();
+            let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
+            assert_eq!(bytes.as_ref(), content.as_bytes());
+        }
+        fs::write(folder.path().join("HEAD#123"), "torn").unwrap();
+        let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
+        assert_eq!(listed.len(), 1);
+        store.delete(&path).await.unwrap();
+        assert!(matches!(store.get(&path).await, Err(Error::NotFound { .. })));
     }
 }

@@ -61,12 +61,10 @@ async fn a_database_on_disk_reopens_as_it_was() {
 #[tokio::test]
 async fn large_writes_go_to_files_at_once() {
     let inner = memory();
-    let log = Log::open(
-        Store::new(Arc::clone(&inner), "db"),
-        LogOptions { inline_limit_bytes: 1000, ..options() },
-    )
-    .await
-    .unwrap();
+    let log =
+        Log::open(Store::new(Arc::clone(&inner), "db"), LogOptions { inline_limit_bytes: 1000, ..options() })
+            .await
+            .unwrap();
     log.commit(write("A", 0..5)).await.unwrap();
     let before = log.store().requests();
     log.commit(write("A", 5..500)).await.unwrap();
@@ -78,7 +76,8 @@ async fn large_writes_go_to_files_at_once() {
     assert_eq!(before.len(), 503);
     log.flush().await.unwrap();
     let snapshot = log.snapshot();
-    let ranges: Vec<_> = snapshot.tables["A"].files.iter().map(|file| (file.first_seq, file.last_seq)).collect();
+    let ranges: Vec<_> =
+        snapshot.tables["A"].files.iter().map(|file| (file.first_seq, file.last_seq)).collect();
     assert_eq!(ranges, vec![(1, 1), (2, 2), (3, 3)]);
     let again = open(&inner).await;
     assert_eq!(rows(&again, &again.snapshot(), "A").await, before);
@@ -155,12 +154,10 @@ async fn a_repeated_batch_changes_nothing_until_seven_days_have_passed() {
 #[tokio::test]
 async fn flushes_happen_by_themselves() {
     let inner = memory();
-    let log = Log::open(
-        Store::new(Arc::clone(&inner), "db"),
-        LogOptions { flush_after_commits: 10, ..options() },
-    )
-    .await
-    .unwrap();
+    let log =
+        Log::open(Store::new(Arc::clone(&inner), "db"), LogOptions { flush_after_commits: 10, ..options() })
+            .await
+            .unwrap();
     for step in 0..35 {
         log.commit(write("A", step..step + 1)).await.unwrap();
     }
@@ -208,7 +205,8 @@ async fn what_is_no_database_is_refused() {
     let store = Store::open(folder.path().to_str().unwrap()).unwrap();
     let error = Log::open(store, options()).await.unwrap_err();
     assert!(error.to_string().contains("thesis.txt"), "{error}");
-    for url in ["ftp://a/b", "s3:///x", "https://example.com/a", "s3://key:secret@bucket/x", "memory://name"] {
+    for url in ["ftp://a/b", "s3:///x", "https://example.com/a", "s3://key:secret@bucket/x", "memory://name"]
+    {
         let error = Store::open(url).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(!error.to_string().contains("secret@"), "{error}");

@@ -5,11 +5,8 @@ use crate::testing::FaultStore;
 
 /// Writes, flushes and large writes. Returns the acknowledged steps.
 async fn scenario(inner: &Arc<dyn ObjectStore>) -> Vec<i64> {
-    let options = LogOptions {
-        inline_limit_bytes: 600,
-        outcome_deadline: Duration::from_millis(1),
-        ..options()
-    };
+    let options =
+        LogOptions { inline_limit_bytes: 600, outcome_deadline: Duration::from_millis(1), ..options() };
     let mut acknowledged = Vec::new();
     let Ok(log) = Log::open(Store::new(Arc::clone(inner), "db"), options).await else {
         return acknowledged;
