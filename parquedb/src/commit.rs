@@ -316,10 +316,9 @@ impl Inner {
         let mut ids = Vec::new();
         let followed = read::follow(&self.store, &mut state, &mut ids, None, None).await;
         if state.tip != writer.state.tip {
-            if let Some(pending) = &writer.pending {
-                if state.tip.seq >= pending.seq() {
-                    writer.pending = None;
-                }
+            // Its slot is taken: by itself, or by another for good.
+            if writer.pending.as_ref().is_some_and(|pending| state.tip.seq >= pending.seq()) {
+                writer.pending = None;
             }
             self.publish(writer, state, &ids);
         }

@@ -114,11 +114,11 @@ impl FaultStore {
         self.script(|script| {
             let number = script.requests;
             script.requests += 1;
-            if let Some((at, applied)) = script.crash {
-                if number >= at {
-                    let is_done = number == at && applied;
-                    return Some(if is_done { Fault::ApplyThenFail } else { Fault::FailBefore });
-                }
+            if let Some((at, applied)) = script.crash
+                && number >= at
+            {
+                let is_done = number == at && applied;
+                return Some(if is_done { Fault::ApplyThenFail } else { Fault::FailBefore });
             }
             let matches = |rule: &&mut Rule| {
                 rule.times > 0 && rule.request == request && path.as_ref().contains(&rule.path_contains)

@@ -3,7 +3,7 @@
 use super::body::Body;
 use super::envelope::{Header, ObjectKind};
 use super::state::{BatchIds, State};
-use super::write::{Placed, place};
+use super::write::place;
 use super::{LogOptions, layout, read};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
@@ -65,9 +65,8 @@ pub(super) async fn open(store: &Store, options: &LogOptions) -> Result<Loaded> 
     };
     let mut body = Body { definitions: Some(std::sync::Arc::default()), ..Body::default() };
     let sealed = body.seal(header)?;
-    match place(store, options, &sealed).await? {
-        Placed::Ours | Placed::Theirs(_) => {}
-    }
+    // Whoever created it, it is there now.
+    place(store, options, &sealed).await?;
     read::load(store).await?.ok_or_else(|| {
         Error::corrupt(format!("the first commit of {} is gone just after it was written", store.url()))
     })
