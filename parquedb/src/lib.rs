@@ -2,6 +2,7 @@
 
 extern crate self as parquedb;
 
+pub mod clock;
 pub mod commit;
 pub mod declare;
 mod error;
@@ -10,6 +11,8 @@ pub mod ingest;
 pub mod maintain;
 pub mod query;
 pub mod store;
+#[doc(hidden)]
+pub mod testing;
 pub mod types;
 
 pub use error::{Error, ErrorKind, Result};
