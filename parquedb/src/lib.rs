@@ -3,6 +3,7 @@
 extern crate self as parquedb;
 
 pub mod commit;
+pub mod db;
 pub mod declare;
 mod error;
 pub mod ingest;
@@ -10,11 +11,32 @@ pub mod maintain;
 pub mod query;
 pub mod store;
 
+pub use db::{Builder, Database};
+pub use declare::expr::{Expr, Order, TimeUnit};
 pub use error::{Error, ErrorKind, Result};
+pub use parquedb_derive::{Temporary, database, views};
 
 /// What the macros expand to. Not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::db::{Connection, Member};
+    pub use crate::declare::aggregate::{avg, count, count_distinct, count_rows, max, min, sum};
+    pub use crate::declare::declared::Declared;
+    pub use crate::declare::definition::Definition;
+    pub use crate::declare::expr::{
+        Calculated, Chosen, Difference, Expr, Handle, Mapped, NULL, TimeUnit, all, among, any, coalesce,
+        concat, cond, condition, divided_by_nonzero, element, exists, literal, member, not, null, part,
+        remainder_by_nonzero, truncate,
+    };
+    pub use crate::declare::node::{Function, Node};
+    pub use crate::declare::plan::Refresh;
+    pub use crate::declare::record::{FieldAt, Record, UNKNOWN_FIELD, index_of};
+    pub use crate::declare::shape::{NotNull, Nullability, Nullable, Shape, Unknown};
+    pub use crate::declare::view::{
+        Changes, MemberOf, ViewBuilder, ViewRecord, is_container, source_is_member,
+    };
+    pub use arrow::datatypes::{DataType, Field, Fields};
+
     /// FNV-1a of a field name.
     #[must_use]
     pub const fn field_key(name: &str) -> u64 {
