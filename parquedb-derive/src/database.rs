@@ -1,7 +1,7 @@
 //! `database!`: a struct with one handle for each collection and view.
 
 use crate::errors::{Errors, parse_all, split};
-use crate::names::snake;
+use crate::names::snake_case;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ pub(crate) fn expand(input: TokenStream) -> TokenStream {
     let mut seen: HashMap<String, String> = HashMap::new();
     let name = database.name.clone();
     database.members.retain(|member| {
-        let table = snake(&member.name);
+        let table = snake_case(&member.name);
         match seen.insert(table.clone(), member.name.clone()) {
             None => true,
             Some(other) if other == member.name => {
@@ -90,8 +90,8 @@ fn emit(database: &Database) -> TokenStream {
     let fields: Vec<_> = members
         .iter()
         .map(|member| {
-            syn::parse_str::<Ident>(&snake(&member.name))
-                .unwrap_or_else(|_| Ident::new_raw(&snake(&member.name), Span::call_site()))
+            syn::parse_str::<Ident>(&snake_case(&member.name))
+                .unwrap_or_else(|_| Ident::new_raw(&snake_case(&member.name), Span::call_site()))
         })
         .collect();
     let declarations = members.iter().zip(&fields).map(|(member, field)| {

@@ -1,6 +1,7 @@
-//! Macros of ParqueDB. They are documented where they are re-exported, in the crate `parquedb`.
+//! Macros of ParqueDB.
 
 mod check;
+mod collection;
 mod database;
 mod errors;
 mod expand;
@@ -12,10 +13,21 @@ mod tests;
 
 use proc_macro::TokenStream;
 
-#[allow(missing_docs)]
-#[proc_macro_derive(Temporary)]
-pub fn derive_temporary(input: TokenStream) -> TokenStream {
-    record::derive(input.into()).into()
+/// Makes a struct a collection, a nested record, or both.
+///
+/// The struct needs named fields. On the struct, all optional:
+///
+/// - `#[collection(key = id)]`, `#[collection(key = (tenant, id))]`: rows are found, replaced and
+///   deleted by these fields. Without a key, rows are only appended. `#[key]` on a field says the same.
+/// - `#[collection(version = updated_at)]`: of rows with one key, the one with the highest value wins.
+/// - `#[collection(name = "Orders2")]`: the name of its folder, instead of the struct's.
+/// - `#[collection(table = "orders")]`: the name in SQL, instead of the struct's in snake case.
+///
+/// On a field: `#[collection(rename = "stored_name")]`, the name of the stored column.
+#[proc_macro_derive(Collection, attributes(collection, key))]
+pub fn derive_collection(input: TokenStream) -> TokenStream {
+    let input = syn::parse_macro_input!(input as syn::DeriveInput);
+    collection::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Declares materialized views.
@@ -24,8 +36,14 @@ pub fn views(input: TokenStream) -> TokenStream {
     expand::views(input.into()).into()
 }
 
-/// Declares a database: a struct with one field for each collection and view.
+/// Declares a database: a struct with one field for each of its collections and views.
 #[proc_macro]
 pub fn database(input: TokenStream) -> TokenStream {
+    database::expand(input.into()).into()
+}
+
+/// [`database!`] in short.
+#[proc_macro]
+pub fn db(input: TokenStream) -> TokenStream {
     database::expand(input.into()).into()
 }

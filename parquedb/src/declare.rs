@@ -9,7 +9,4 @@ pub mod operand;
 pub mod plan;
 pub mod record;
 pub mod shape;
-mod temporary;
 pub mod view;
-
-pub use temporary::Timestamp;

@@ -106,3 +106,50 @@ impl std::error::Error for Error {
         self.0.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
     }
 }
+
+impl From<datafusion::error::DataFusionError> for Error {
+    /// The kind by what DataFusion reports; an error of ours that went through DataFusion comes out
+    /// as it went in.
+    fn from(error: datafusion::error::DataFusionError) -> Self {
+        use datafusion::error::DataFusionError as D;
+        match error {
+            D::External(inner) => match inner.downcast::<Error>() {
+                Ok(ours) => *ours,
+                Err(other) => Error::new(ErrorKind::Unavailable, other.to_string()),
+            },
+            D::Context(place, inner) => Error::from(*inner).context(place),
+            D::Shared(inner) => Error::with_source(shared_kind(&inner), inner.to_string(), inner),
+            D::ArrowError(inner, _) => Error::from(*inner),
+            other => Error::with_source(shared_kind(&other), other.strip_backtrace(), other),
+        }
+    }
+}
+
+fn shared_kind(error: &datafusion::error::DataFusionError) -> ErrorKind {
+    use datafusion::error::DataFusionError as D;
+    match error {
+        D::ObjectStore(_) | D::IoError(_) | D::ResourcesExhausted(_) => ErrorKind::Unavailable,
+        D::ParquetError(_) => ErrorKind::Corrupt,
+        _ => ErrorKind::Invalid,
+    }
+}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        use arrow::error::ArrowError as A;
+        match error {
+            A::ExternalError(inner) => match inner.downcast::<Error>() {
+                Ok(ours) => *ours,
+                Err(other) => Error::invalid(other.to_string()),
+            },
+            A::IoError(message, cause) => Error::with_source(ErrorKind::Unavailable, message, cause),
+            other => Error::with_source(ErrorKind::Invalid, other.to_string(), other),
+        }
+    }
+}
+
+impl From<Error> for datafusion::error::DataFusionError {
+    fn from(error: Error) -> Self {
+        datafusion::error::DataFusionError::External(Box::new(error))
+    }
+}

@@ -1,1 +1,10 @@
-//! (to be written)
+//! Typed rows to Arrow batches and back, one column at a time and without looking at a schema per row.
+
+mod binary;
+mod column;
+mod nested;
+mod row;
+mod scalar;
+
+pub use column::{ColumnBuilder, ColumnReader, ColumnValue, NotOptional, Nulls};
+pub use row::{Row, StructColumns, finish_struct};

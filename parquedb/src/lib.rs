@@ -6,36 +6,43 @@ pub mod commit;
 pub mod db;
 pub mod declare;
 mod error;
+mod evaluate;
 pub mod ingest;
 pub mod maintain;
 pub mod query;
 pub mod store;
+pub mod types;
 
 pub use db::{Builder, Database};
 pub use declare::expr::{Expr, Order, TimeUnit};
 pub use error::{Error, ErrorKind, Result};
-pub use parquedb_derive::{Temporary, database, views};
+pub use ingest::Row;
+pub use parquedb_derive::{Collection, database, db, views};
+pub use types::{Bytes, Date, Decimal, Json, Timestamp, Ulid, Uuid};
 
 /// What the macros expand to. Not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::declare::declared::{CollectionRecord, Declared};
+    pub use crate::declare::definition::{CollectionDefinition, Definition};
     pub use crate::db::{Connection, Member};
     pub use crate::declare::aggregate::{avg, count, count_distinct, count_rows, max, min, sum};
-    pub use crate::declare::declared::Declared;
-    pub use crate::declare::definition::Definition;
     pub use crate::declare::expr::{
-        Calculated, Chosen, Difference, Expr, Handle, Mapped, NULL, TimeUnit, all, among, any, coalesce,
-        concat, cond, condition, divided_by_nonzero, element, exists, literal, member, not, null, part,
+        Calculated, Chosen, Difference, Expr, Handle, Mapped, NULL, TimeUnit, all, among, any, coalesce, concat,
+        cond, condition, divided_by_nonzero, element, exists, literal, member, not, null, part,
         remainder_by_nonzero, truncate,
     };
-    pub use crate::declare::node::{Function, Node};
     pub use crate::declare::plan::Refresh;
-    pub use crate::declare::record::{FieldAt, Record, UNKNOWN_FIELD, index_of};
+    pub use crate::declare::view::{Changes, MemberOf, ViewBuilder, ViewRecord, is_container, source_is_member};
+    pub use crate::declare::node::{Function, Node};
+    pub use crate::declare::record::{FieldAt, Record, index_of};
     pub use crate::declare::shape::{NotNull, Nullability, Nullable, Shape, Unknown};
-    pub use crate::declare::view::{
-        Changes, MemberOf, ViewBuilder, ViewRecord, is_container, source_is_member,
+    pub use crate::error::Result;
+    pub use crate::ingest::{
+        ColumnBuilder, ColumnReader, ColumnValue, NotOptional, Nulls, Row, StructColumns, finish_struct,
     };
-    pub use arrow::datatypes::{DataType, Field, Fields};
+    pub use arrow::array::{ArrayRef, NullBufferBuilder};
+    pub use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 
     /// FNV-1a of a field name.
     #[must_use]

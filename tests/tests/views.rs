@@ -1,11 +1,11 @@
 //! Views over the tail worker's events.
 #![allow(missing_docs, dead_code)]
-use parquedb::declare::Timestamp;
-use parquedb::{Temporary, database, views};
+use parquedb::Timestamp;
+use parquedb::{Collection, database, views};
 use std::collections::BTreeMap;
 mod tail {
     use super::*;
-    #[derive(Temporary)]
+    #[derive(Collection)]
     pub struct TailEvents {
         pub script_name: Option<String>,
         pub outcome: String,
@@ -17,17 +17,17 @@ mod tail {
         pub tags: BTreeMap<String, String>,
         pub keywords: Vec<String>,
     }
-    #[derive(Temporary)]
+    #[derive(Collection)]
     pub struct FetchEvent { pub request: Request, pub response: Option<Response> }
-    #[derive(Temporary)]
+    #[derive(Collection)]
     pub struct Request { pub url: String, pub method: String, pub cf: Option<Cf> }
-    #[derive(Temporary)]
+    #[derive(Collection)]
     pub struct Response { pub status: u16 }
-    #[derive(Temporary)]
+    #[derive(Collection)]
     pub struct Cf { pub colo: String, pub country: Option<String> }
-    #[derive(Temporary)]
+    #[derive(Collection)]
     pub struct LogLine { pub level: String, pub message: String, pub timestamp: Timestamp }
-    #[derive(Temporary)]
+    #[derive(Collection)]
     pub struct Exception { pub name: String, pub message: String }
 }
 use tail::TailEvents;

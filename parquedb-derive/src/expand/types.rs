@@ -189,7 +189,7 @@ impl<'a> Scope<'a> {
                         Some(current) => quote!(<#current as ::parquedb::__private::Shape>::Inner),
                     };
                     let index = self.name(&format!("I{}", self.aliases.len()));
-                    let hash = names::key(&text);
+                    let hash = names::field_key(&text);
                     let container = current.as_ref().map(|current| self.container(current, &before, &text));
                     let lookup = quote! {
                         #container

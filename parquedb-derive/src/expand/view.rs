@@ -77,7 +77,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
     let refresh = refresh(view);
     let changes = changes(view, groups);
     let follow = follow(view, &source);
-    let table = names::snake(&text(name));
+    let table = names::snake_case(&text(name));
     let types = &scope.tokens;
     let aliases: Vec<_> = (0..fields.len()).map(|position| scope.name(&format!("C{position}"))).collect();
     let row = row(view, &fields);

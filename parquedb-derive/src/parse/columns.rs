@@ -2,7 +2,7 @@
 
 use super::expr::{Constant, Expr, FieldPath, PLANNED, UNITS, dollar, dollars, not_supported};
 use crate::errors::{Errors, parse_all, split};
-use crate::names::similar;
+use crate::names::nearest;
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
@@ -236,7 +236,7 @@ fn unknown_aggregate(operator: &Ident) -> syn::Error {
     if PLANNED.contains(&found.as_str()) {
         return not_supported(operator, "aggregates", &names);
     }
-    match similar(&found, &names) {
+    match nearest(found, names) {
         Some(near) => {
             syn::Error::new(operator.span(), format!("unknown aggregate `${found}`, did you mean `${near}`?"))
         }

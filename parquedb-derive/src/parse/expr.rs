@@ -2,7 +2,7 @@
 
 use super::filter;
 use crate::errors::{parse_all, split};
-use crate::names::similar;
+use crate::names::nearest;
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
@@ -205,7 +205,7 @@ pub(crate) fn unknown_operator(name: &Ident) -> syn::Error {
     if PLANNED.contains(&found.as_str()) {
         return not_supported(name, "operators", &OPERATORS);
     }
-    match similar(&found, &OPERATORS) {
+    match nearest(found, OPERATORS) {
         Some(near) => {
             syn::Error::new(name.span(), format!("unknown operator `${found}`, did you mean `${near}`?"))
         }

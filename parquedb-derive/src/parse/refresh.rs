@@ -2,7 +2,7 @@
 
 use super::columns::braces;
 use crate::errors::{Errors, parse_all, split};
-use crate::names::similar;
+use crate::names::nearest;
 use syn::parse::ParseStream;
 use syn::{Ident, LitStr, Result, Token};
 
@@ -59,7 +59,7 @@ pub(crate) fn refresh(directive: &Ident, input: ParseStream, errors: &mut Errors
         (Some("streaming"), None) => without_zone(tz, Refresh::Streaming),
         (Some("manual"), None) => without_zone(tz, Refresh::Manual),
         (Some(other), _) => {
-            let hint = similar(other, &MODES).map_or_else(
+            let hint = nearest(other, MODES).map_or_else(
                 || "expected streaming, scheduled or manual".to_owned(),
                 |near| format!("did you mean `{near}`?"),
             );
@@ -83,7 +83,7 @@ fn unknown(name: &Ident, found: &str) -> syn::Error {
             format!("`{found}` is not supported yet; supported options: {}", OPTIONS.join(", ")),
         );
     }
-    match similar(found, &OPTIONS) {
+    match nearest(found, OPTIONS) {
         Some(near) => {
             syn::Error::new(name.span(), format!("unknown option `{found}`, did you mean `{near}`?"))
         }

@@ -4,7 +4,7 @@ use super::columns::{Aggregate, Column, compute, group_by, select};
 use super::expr::{Expr, FieldPath, PLANNED, dollar, dollars, not_supported};
 use super::refresh::{Refresh, refresh};
 use crate::errors::{Errors, parse_all};
-use crate::names::similar;
+use crate::names::nearest;
 use proc_macro2::{TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::{Attribute, Ident, Path, Result, Token, Visibility, braced, token};
@@ -174,7 +174,7 @@ fn unknown(name: &Ident, text: &str) -> syn::Error {
     if PLANNED.contains(&text) {
         return not_supported(name, "directives", &DIRECTIVES);
     }
-    match similar(text, &DIRECTIVES) {
+    match nearest(text, DIRECTIVES) {
         Some(near) => {
             syn::Error::new(name.span(), format!("unknown directive `${text}`, did you mean `${near}`?"))
         }

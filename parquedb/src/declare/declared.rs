@@ -1,12 +1,21 @@
-//! temporary
+//! What a database can be made of.
+
 use super::definition::Definition;
 use super::record::Record;
-/// Temporary.
-pub trait Declared: Record {
-    /// Source
+use super::view::Changes;
+use crate::ingest::Row;
+
+/// A collection or a view: something a database can have as a member.
+///
+/// Implemented by `#[derive(Collection)]` and by `views!`, never by hand.
+pub trait Declared: Row {
+    /// What the rows come from: the record itself for a collection, the `$from` of a view.
     type Source: Record;
     /// How its changes reach the views over it.
-    const CHANGES: super::view::Changes = super::view::Changes::Streamed;
-    /// Definition
+    const CHANGES: Changes = Changes::Streamed;
+    /// The declaration as data.
     fn definition() -> Definition;
 }
+
+/// A collection, whose rows the program writes.
+pub trait CollectionRecord: Declared {}

@@ -2,6 +2,8 @@
 //! nullability spreads through a path. Every associated type is total: an impossible step gives
 //! [`Unknown`], so that one mistake is one compiler error.
 
+mod values;
+
 use super::node::Node;
 use super::record::Record;
 use arrow::datatypes::Fields;
@@ -49,6 +51,12 @@ impl Nullability for Nullable {
 }
 
 /// How a Rust type behaves as a field.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the type of a field",
+    label = "not a column type",
+    note = "a nested struct needs `#[derive(Collection)]`; integers, floats, `bool`, `String`, `Option`, `Vec`, maps \
+            from `String` and the types of `parquedb::types` are columns as they are"
+)]
 pub trait Shape: 'static {
     /// The type without `Option`.
     type Bare: Shape;

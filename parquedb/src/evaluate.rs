@@ -1,0 +1,10 @@
+//! Declarations as DataFusion plans. Every evaluation in the crate, of views and of queries, goes
+//! through these plans: there is no second evaluator.
+
+pub(crate) mod arithmetic;
+pub(crate) mod lower;
+pub(crate) mod scan;
+pub(crate) mod session;
+pub(crate) mod state;
+pub(crate) mod value_counts;
+pub(crate) mod view;

@@ -1,0 +1,44 @@
+//! The DataFusion session of a database: its settings, its functions, its view of the store.
+
+use crate::error::Result;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use object_store::ObjectStore;
+use std::sync::Arc;
+
+/// Under which address the database's files are known to DataFusion.
+pub(crate) fn store_url() -> Result<ObjectStoreUrl> {
+    Ok(ObjectStoreUrl::parse("parquedb://database")?)
+}
+
+/// A session for reads, refreshes and SQL.
+pub(crate) fn session(store: Arc<dyn ObjectStore>, partitions: usize) -> Result<SessionContext> {
+    let runtime = Arc::new(RuntimeEnv::default());
+    runtime.register_object_store(store_url()?.as_ref(), store);
+    let mut config = SessionConfig::new().with_target_partitions(partitions);
+    let options = config.options_mut();
+    // Rows are decoded from the declared types, so text stays `Utf8`.
+    options.execution.parquet.schema_force_view_types = false;
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    options.execution.time_zone = Some("UTC".to_owned());
+    options.sql_parser.map_string_types_to_utf8view = false;
+    Ok(SessionContext::new_with_state(
+        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build(),
+    ))
+}
+
+/// The settings for plans that are prepared once and run over each delta: one partition, and no
+/// operator that keeps something between runs.
+pub(crate) fn delta_session() -> SessionContext {
+    let mut config = SessionConfig::new().with_target_partitions(1);
+    let options = config.options_mut();
+    options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    options.optimizer.enable_topk_dynamic_filter_pushdown = false;
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    SessionContext::new_with_config(config)
+}

@@ -1,0 +1,186 @@
+//! A view as DataFusion plans: from source rows to what the view stores, and from there to the rows
+//! that a reader sees. The same two plans serve streaming, refreshing, rebuilding and reading.
+
+use super::lower::{ELEMENT_COLUMN, Scope, column};
+use super::state::{self, Mergeable, State};
+use crate::declare::definition::ViewDefinition;
+use crate::declare::plan::{AggregateColumn, Column, Output};
+use crate::error::{Error, ErrorKind, Result};
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::common::{DFSchema, UnnestOptions};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
+use datafusion::prelude::cast;
+use std::sync::Arc;
+
+/// The plan from source rows to what the view stores for them: its rows, or, when it groups, one
+/// state per group.
+pub(crate) fn delta_plan(view: &ViewDefinition, source: LogicalPlan) -> Result<LogicalPlan> {
+    build_delta_plan(view, source).map_err(|error| error.context(format!("view `{}`", view.name)))
+}
+
+fn build_delta_plan(view: &ViewDefinition, source: LogicalPlan) -> Result<LogicalPlan> {
+    let input = prepared_rows(view, source)?;
+    match &view.plan.output {
+        Output::Source => {
+            let columns = view.schema.fields().iter().map(|field| column(field.name())).collect::<Vec<_>>();
+            Ok(LogicalPlanBuilder::from(input).project(columns)?.build()?)
+        }
+        Output::Rows(columns) => {
+            let values = named_values(columns, input.schema(), &view.schema)?;
+            Ok(LogicalPlanBuilder::from(input).project(values)?.build()?)
+        }
+        Output::Groups { keys, aggregates } => {
+            let key_values = named_values(keys, input.schema(), &view.schema)?;
+            let states = all_states(aggregates, input.schema())?.0;
+            let over_rows = states.iter().map(|state| state.over_rows.clone().alias(state.field.name()));
+            let grouped = LogicalPlanBuilder::from(input).aggregate(key_values, over_rows)?.build()?;
+            let stored = typed_columns(
+                keys.iter().map(|key| declared(&view.schema, &key.name)).chain(states.iter().map(|state| Ok(&state.field))),
+                grouped.schema(),
+            )?;
+            Ok(LogicalPlanBuilder::from(grouped).project(stored)?.build()?)
+        }
+    }
+}
+
+/// The schema of what the view stores, given its source's row schema.
+pub(crate) fn stored_schema(view: &ViewDefinition, source: &LogicalPlan) -> Result<SchemaRef> {
+    let Output::Groups { keys, aggregates } = &view.plan.output else {
+        return Ok(Arc::clone(&view.schema));
+    };
+    let input = prepared_rows(view, source.clone())?;
+    let states = all_states(aggregates, input.schema())?.0;
+    let mut fields = keys
+        .iter()
+        .map(|key| declared(&view.schema, &key.name).cloned())
+        .collect::<Result<Vec<Field>>>()?;
+    fields.extend(states.into_iter().map(|state| state.field));
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// The plan from what the view stores to the rows a reader sees. `source` is the source's row plan,
+/// from which the states' types follow.
+pub(crate) fn result_plan(
+    view: &ViewDefinition,
+    source: LogicalPlan,
+    stored: LogicalPlan,
+) -> Result<LogicalPlan> {
+    let Output::Groups { keys, aggregates } = &view.plan.output else {
+        return Ok(stored);
+    };
+    let input = prepared_rows(view, source)?;
+    let (states, results) = all_states(aggregates, input.schema())?;
+    let key_columns = keys.iter().map(|key| column(&key.name)).collect::<Vec<_>>();
+    let merges = states.iter().map(|state| state.merge.clone().alias(state.field.name()));
+    let merged = LogicalPlanBuilder::from(stored).aggregate(key_columns.clone(), merges)?.build()?;
+    let mut rows = key_columns;
+    for (aggregate, result) in aggregates.iter().zip(results) {
+        rows.push(typed(result, declared(&view.schema, &aggregate.name)?, merged.schema())?.alias(&aggregate.name));
+    }
+    Ok(LogicalPlanBuilder::from(merged).project(rows)?.build()?)
+}
+
+/// Whether the view groups: it stores states, and its rows change when new states come.
+pub(crate) fn groups(view: &ViewDefinition) -> bool {
+    matches!(view.plan.output, Output::Groups { .. })
+}
+
+/// The source's rows after `$filter`, `$unnest` and `$where`.
+fn prepared_rows(view: &ViewDefinition, source: LogicalPlan) -> Result<LogicalPlan> {
+    let mut rows = LogicalPlanBuilder::from(source);
+    if let Some(filter) = &view.plan.filter {
+        let condition = Scope::new(rows.schema()).condition(filter)?;
+        rows = rows.filter(condition)?;
+    }
+    if let Some(list) = &view.plan.unnest {
+        let element = Scope::new(rows.schema()).value(list)?.alias(ELEMENT_COLUMN);
+        let mut columns = rows.schema().columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
+        columns.push(element);
+        let options = UnnestOptions::new().with_preserve_nulls(false);
+        rows = rows.project(columns)?.unnest_column_with_options(ELEMENT_COLUMN, options)?;
+    }
+    if let Some(condition) = &view.plan.condition {
+        let condition = Scope::new(rows.schema()).condition(condition)?;
+        rows = rows.filter(condition)?;
+    }
+    Ok(rows.build()?)
+}
+
+fn all_states(aggregates: &[AggregateColumn], input: &DFSchema) -> Result<(Vec<State>, Vec<Expr>)> {
+    let mut states = vec![state::rows()];
+    let mut results = Vec::new();
+    for aggregate in aggregates {
+        let Mergeable { states: own, result } = state::mergeable(aggregate, input)?;
+        states.extend(own);
+        results.push(result);
+    }
+    Ok((states, results))
+}
+
+fn named_values(columns: &[Column], input: &DFSchema, schema: &Schema) -> Result<Vec<Expr>> {
+    let scope = Scope::new(input);
+    columns
+        .iter()
+        .map(|Column { name, value }| {
+            Ok(typed(scope.value(value)?, declared(schema, name)?, input)?.alias(name))
+        })
+        .collect()
+}
+
+fn typed_columns<'a>(
+    fields: impl Iterator<Item = Result<&'a Field>>,
+    input: &DFSchema,
+) -> Result<Vec<Expr>> {
+    fields
+        .map(|field| {
+            let field = field?;
+            Ok(typed(column(field.name()), field, input)?.alias(field.name()))
+        })
+        .collect()
+}
+
+/// The expression in the field's type. A value outside of the type is an error when it is met.
+fn typed(value: Expr, field: &Field, input: &DFSchema) -> Result<Expr> {
+    let same = value.get_type(input)? == *field.data_type();
+    Ok(if same { value } else { cast(value, field.data_type().clone()) })
+}
+
+fn declared<'a>(schema: &'a Schema, name: &str) -> Result<&'a Field> {
+    schema
+        .field_with_name(name)
+        .map_err(|_| Error::invalid(format!("the plan has a column `{name}`, the view's rows have none")))
+}
+
+/// The batch in exactly this schema: DataFusion reports some nested nullability more loosely than it
+/// was declared. A null in a column that cannot be null is an error that names it.
+pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef, owner: &str) -> Result<RecordBatch> {
+    if batch.schema_ref() == schema {
+        return Ok(batch.clone());
+    }
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(index, field)| {
+            let array = batch.column(index);
+            if !field.is_nullable() && array.null_count() > 0 {
+                return Err(Error::invalid(format!(
+                    "`{owner}`: column `{}` has a null but is declared as never null",
+                    field.name()
+                )));
+            }
+            if array.data_type() == field.data_type() {
+                return Ok(Arc::clone(array));
+            }
+            cast_with_options(array, field.data_type(), &strict)
+                .map_err(|error| Error::from(error).context(format!("`{owner}`: column `{}`", field.name())))
+        })
+        .collect::<Result<Vec<ArrayRef>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+        .map_err(|error| Error::with_source(ErrorKind::Invalid, format!("`{owner}`: {error}"), error))
+}

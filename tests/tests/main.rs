@@ -1,0 +1,3 @@
+//! All integration tests in one binary: each binary links the whole query engine.
+
+mod s3_protocol;
