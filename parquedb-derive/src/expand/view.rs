@@ -7,7 +7,7 @@ use crate::parse::columns::text;
 use crate::parse::expr::{Constant, Expr, FieldPath, Step};
 use crate::parse::refresh::Refresh;
 use crate::parse::view::View;
-use crate::record;
+use crate::record::{self, Record, RecordField};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::Attribute;
@@ -82,8 +82,21 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
     let aliases: Vec<_> = (0..fields.len()).map(|position| scope.name(&format!("C{position}"))).collect();
     let row = row(view, &fields);
     let types_of: Vec<_> = fields.iter().map(|field| &field.ty).collect();
-    let record_fields: Vec<_> = fields.iter().map(|field| (field.name.clone(), field.ty.clone())).collect();
-    let record = record::record(name, visibility, &record_fields);
+    let record_name = text(name);
+    let record = record::expand(&Record {
+        ident: name,
+        name: &record_name,
+        vis: visibility,
+        fields: fields
+            .iter()
+            .map(|field| RecordField {
+                ident: field.name.clone(),
+                stored: text(&field.name),
+                ty: field.ty.clone(),
+                docs: record::docs(field.attributes),
+            })
+            .collect(),
+    });
     quote! {
         impl ::parquedb::__private::Declared for #name {
             type Source = #source;

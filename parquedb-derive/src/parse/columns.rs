@@ -236,7 +236,7 @@ fn unknown_aggregate(operator: &Ident) -> syn::Error {
     if PLANNED.contains(&found.as_str()) {
         return not_supported(operator, "aggregates", &names);
     }
-    match nearest(found, names) {
+    match nearest(&found, names.iter().copied()) {
         Some(near) => {
             syn::Error::new(operator.span(), format!("unknown aggregate `${found}`, did you mean `${near}`?"))
         }

@@ -205,7 +205,7 @@ pub(crate) fn unknown_operator(name: &Ident) -> syn::Error {
     if PLANNED.contains(&found.as_str()) {
         return not_supported(name, "operators", &OPERATORS);
     }
-    match nearest(found, OPERATORS) {
+    match nearest(&found, OPERATORS) {
         Some(near) => {
             syn::Error::new(name.span(), format!("unknown operator `${found}`, did you mean `${near}`?"))
         }

@@ -4,7 +4,8 @@
 use super::expr::Expr;
 use super::node::{Literal, Node};
 use super::shape::{NotNull, Nullability, Shape, Unknown};
-use std::collections::BTreeMap;
+use crate::types::{Bytes, Date, Decimal, Json, Timestamp, Ulid, Uuid};
+use std::collections::{BTreeMap, HashMap};
 
 /// A constant that a field of bare type `B` may be compared with.
 #[diagnostic::on_unimplemented(
@@ -88,6 +89,15 @@ constants! {
     [] f64 => f32, value => float(value);
     [] f32 => f32, value => float(f64::from(value));
     [] i32 => f32, value => float(f64::from(value));
+    [] Timestamp => Timestamp, value => Literal::Timestamp(value.as_micros());
+    [] Date => Date, value => Literal::Date(value.as_days());
+    [] Uuid => Uuid, value => Literal::Id(value.into_bytes());
+    [] Ulid => Ulid, value => Literal::Id(value.to_bytes());
+    [] Bytes => Bytes, value => Literal::Bytes(value.to_vec());
+    [] &[u8] => Bytes, value => Literal::Bytes(value.to_vec());
+    [] Json => Json, value => Literal::Text(value.into_string());
+    [const P: u8, const S: i8] Decimal<P, S> => Decimal<P, S>, value => Literal::Decimal(value.unscaled().to_string(), P, S);
+    [const P: u8, const S: i8] i32 => Decimal<P, S>, value => Literal::Decimal(value.to_string(), 10, 0);
 }
 
 #[diagnostic::do_not_recommend]
@@ -189,10 +199,13 @@ pub(crate) use mark;
 mark! {
     Numeric: i8, i16, i32, i64, u8, u16, u32, u64, f32, f64;
     Text: String;
-    Ordered: i8, i16, i32, i64, u8, u16, u32, u64, f32, f64, bool, String;
+    Ordered: i8, i16, i32, i64, u8, u16, u32, u64, f32, f64, bool, String, Bytes, Timestamp, Date, Uuid, Ulid;
+    Time: Timestamp;
 }
 
 impl<T: Shape> List for Vec<T> {}
+impl<const P: u8, const S: i8> Numeric for Decimal<P, S> {}
+impl<const P: u8, const S: i8> Ordered for Decimal<P, S> {}
 
 macro_rules! mark_optional {
     ($($mark:ident),*) => { $(
@@ -223,6 +236,13 @@ impl<T> Position<Vec<T>> for u32 {
 
 #[diagnostic::do_not_recommend]
 impl<V> Position<BTreeMap<String, V>> for &str {
+    fn step(self, node: Node) -> Node {
+        Node::Key(Box::new(node), self.to_owned())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<V> Position<HashMap<String, V>> for &str {
     fn step(self, node: Node) -> Node {
         Node::Key(Box::new(node), self.to_owned())
     }
@@ -269,6 +289,22 @@ addends! {
     i64: i32, i64;
     u64: i32, u64;
     f64: i32, f32, f64;
+}
+
+#[diagnostic::do_not_recommend]
+impl<const S: i8> Addend<Decimal<38, S>> for i32 {
+    type Null = NotNull;
+    fn node(self) -> Node {
+        <Self as Operand<Decimal<38, S>>>::node(self)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<const P: u8, const S: i8> Addend<Decimal<38, S>> for Decimal<P, S> {
+    type Null = NotNull;
+    fn node(self) -> Node {
+        <Self as Operand<Decimal<P, S>>>::node(self)
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -334,6 +370,9 @@ impl Signed for u64 {
 }
 impl Signed for f64 {
     type Difference = f64;
+}
+impl<const P: u8, const S: i8> Signed for Decimal<P, S> {
+    type Difference = Self;
 }
 #[diagnostic::do_not_recommend]
 impl Signed for Unknown {

@@ -8,9 +8,8 @@ use super::operand::{List, Predicate};
 use super::plan::{AggregateColumn, Column, Output, Refresh, ViewPlan};
 use super::record::Record;
 use super::shape::{NotNull, Shape};
-use arrow::datatypes::Schema;
+use crate::ingest::Row;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 /// A view under construction. `S` is its source, `V` its row struct, whose fields name the columns.
 ///
@@ -26,13 +25,13 @@ pub struct ViewBuilder<S, V> {
     of: PhantomData<fn(S) -> V>,
 }
 
-impl<S: Record, V: Record> Default for ViewBuilder<S, V> {
+impl<S: Record, V: Row> Default for ViewBuilder<S, V> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<S: Record, V: Record> ViewBuilder<S, V> {
+impl<S: Record, V: Row> ViewBuilder<S, V> {
     /// A view over `S` without any step.
     #[must_use]
     pub fn new() -> Self {
@@ -86,7 +85,7 @@ impl<S: Record, V: Record> ViewBuilder<S, V> {
         Definition::View(ViewDefinition {
             name: V::NAME.to_owned(),
             table: table.to_owned(),
-            schema: Arc::new(Schema::new(V::fields())),
+            schema: V::schema(),
             plan: ViewPlan {
                 source: S::NAME.to_owned(),
                 filter: self.filter,
@@ -141,10 +140,6 @@ where
     V::Source: MemberOf<Db>,
 {
 }
-
-/// Collections have no source, which is a member everywhere.
-#[diagnostic::do_not_recommend]
-impl<Db> MemberOf<Db> for super::shape::Unknown {}
 
 /// Whether a path through a field of this type looks into every element of a list or a map.
 #[must_use]
