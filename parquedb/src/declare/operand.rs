@@ -44,7 +44,6 @@ macro_rules! constants {
         }
     )* };
 }
-pub(crate) use constants;
 
 macro_rules! integer_constants {
     ($($bare:ty: $($literal:ty),*;)*) => { $($(
@@ -194,7 +193,6 @@ macro_rules! mark {
         impl $mark for $of {}
     )*)* };
 }
-pub(crate) use mark;
 
 mark! {
     Numeric: i8, i16, i32, i64, u8, u16, u32, u64, f32, f64;
