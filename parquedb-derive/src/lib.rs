@@ -1,8 +1,15 @@
 //! Macros of ParqueDB.
 
+mod check;
 mod collection;
+mod database;
+mod errors;
+mod expand;
 mod names;
+mod parse;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use proc_macro::TokenStream;
 
@@ -21,4 +28,22 @@ use proc_macro::TokenStream;
 pub fn derive_collection(input: TokenStream) -> TokenStream {
     let input = syn::parse_macro_input!(input as syn::DeriveInput);
     collection::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Declares materialized views.
+#[proc_macro]
+pub fn views(input: TokenStream) -> TokenStream {
+    expand::views(input.into()).into()
+}
+
+/// Declares a database: a struct with one field for each of its collections and views.
+#[proc_macro]
+pub fn database(input: TokenStream) -> TokenStream {
+    database::expand(input.into()).into()
+}
+
+/// [`database!`] in short.
+#[proc_macro]
+pub fn db(input: TokenStream) -> TokenStream {
+    database::expand(input.into()).into()
 }

@@ -95,11 +95,16 @@ pub(crate) fn expand(record: &Record<'_>) -> TokenStream {
             impl<N: #private::Nullability> #handles<N> {
                 /// Whether the record is there: not null.
                 #[must_use]
-                #vis fn exists(self) -> #private::Expr<bool> {
-                    #private::Expr::new(#private::Node::Call(
-                        #private::Function::Exists,
-                        ::std::vec![self.#at],
-                    ))
+                #vis fn exists(&self) -> #private::Expr<bool> {
+                    #private::exists(self)
+                }
+            }
+
+            #[automatically_derived]
+            impl<N: #private::Nullability> #private::Handle for #handles<N> {
+                type Type = N::Wrap<#ident>;
+                fn node(&self) -> #private::Node {
+                    ::std::clone::Clone::clone(&self.#at)
                 }
             }
 

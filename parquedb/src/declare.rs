@@ -1,9 +1,12 @@
 //! What a program declares: record types, typed expressions, view plans. No I/O happens here.
 
+pub mod aggregate;
 pub mod declared;
 pub mod definition;
 pub mod expr;
 pub mod node;
+pub mod operand;
 pub mod plan;
 pub mod record;
 pub mod shape;
+pub mod view;

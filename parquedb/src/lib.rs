@@ -4,6 +4,7 @@ extern crate self as parquedb;
 
 pub mod clock;
 pub mod commit;
+pub mod db;
 pub mod declare;
 mod error;
 mod evaluate;
@@ -15,9 +16,11 @@ pub mod store;
 pub mod testing;
 pub mod types;
 
+pub use db::{Builder, Database};
+pub use declare::expr::{Expr, Order, TimeUnit};
 pub use error::{Error, ErrorKind, Result};
 pub use ingest::Row;
-pub use parquedb_derive::Collection;
+pub use parquedb_derive::{Collection, database, db, views};
 pub use types::{Bytes, Date, Decimal, Json, Timestamp, Ulid, Uuid};
 
 /// What the macros expand to. Not part of the public interface.
@@ -25,7 +28,15 @@ pub use types::{Bytes, Date, Decimal, Json, Timestamp, Ulid, Uuid};
 pub mod __private {
     pub use crate::declare::declared::{CollectionRecord, Declared};
     pub use crate::declare::definition::{CollectionDefinition, Definition};
-    pub use crate::declare::expr::Expr;
+    pub use crate::db::{Connection, Member};
+    pub use crate::declare::aggregate::{avg, count, count_distinct, count_rows, max, min, sum};
+    pub use crate::declare::expr::{
+        Calculated, Chosen, Difference, Expr, Handle, Mapped, NULL, TimeUnit, all, among, any, coalesce, concat,
+        cond, condition, divided_by_nonzero, element, exists, literal, member, not, null, part,
+        remainder_by_nonzero, truncate,
+    };
+    pub use crate::declare::plan::Refresh;
+    pub use crate::declare::view::{Changes, MemberOf, ViewBuilder, ViewRecord, is_container, source_is_member};
     pub use crate::declare::node::{Function, Node};
     pub use crate::declare::record::{FieldAt, Record, index_of};
     pub use crate::declare::shape::{NotNull, Nullability, Nullable, Shape, Unknown};

@@ -2,6 +2,7 @@
 
 use super::definition::Definition;
 use super::record::Record;
+use super::view::Changes;
 use crate::ingest::Row;
 
 /// A collection or a view: something a database can have as a member.
@@ -10,6 +11,8 @@ use crate::ingest::Row;
 pub trait Declared: Row {
     /// What the rows come from: the record itself for a collection, the `$from` of a view.
     type Source: Record;
+    /// How its changes reach the views over it.
+    const CHANGES: Changes = Changes::Streamed;
     /// The declaration as data.
     fn definition() -> Definition;
 }

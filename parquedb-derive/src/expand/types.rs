@@ -1,0 +1,280 @@
+//! The Rust type of every expression, inferred from the source by projections through `Shape`.
+
+use crate::names;
+use crate::parse::columns::Aggregate;
+use crate::parse::expr::{Arithmetic, Constant, Expr, FieldPath, Step};
+use crate::parse::view::View;
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+use std::collections::BTreeMap;
+use syn::ext::IdentExt;
+
+/// The names a view's expansion has defined so far.
+pub(crate) struct Scope<'a> {
+    pub(crate) view: &'a View,
+    /// Type and nullability of each path prefix; prefixes after the unnest begin with `*`.
+    aliases: BTreeMap<String, (Ident, Ident)>,
+    /// The definitions, to be emitted after the values.
+    pub(crate) tokens: TokenStream,
+    /// Whether the rows are those after `$unnest`.
+    pub(crate) unnested: bool,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn new(view: &'a View) -> Self {
+        Self { view, aliases: BTreeMap::new(), tokens: TokenStream::new(), unnested: false }
+    }
+
+    pub(crate) fn source(&self) -> Ident {
+        self.name("Source")
+    }
+
+    pub(crate) fn name(&self, suffix: &str) -> Ident {
+        format_ident!("__{}_{}", self.view.name.unraw(), suffix, span = proc_macro2::Span::call_site())
+    }
+
+    /// How many steps of the path lead to the element of the view's `$unnest`; none if it leads elsewhere.
+    pub(crate) fn element_steps(&self, path: &FieldPath) -> Option<usize> {
+        let unnest = self.view.unnest.as_ref().filter(|_| self.unnested)?;
+        let steps = unnest.0.len();
+        (path.0.len() >= steps && FieldPath(path.0[..steps].to_vec()).text() == unnest.text())
+            .then_some(steps)
+    }
+
+    pub(crate) fn ty(&mut self, expr: &Expr) -> TokenStream {
+        match expr {
+            Expr::Path(path) => self.path(path),
+            Expr::Constant(constant) => constant_type(constant),
+            Expr::Arithmetic(left, operator, right, _) => self.arithmetic(left, *operator, right),
+            Expr::Negate(value, _) => {
+                let value = self.ty(value);
+                quote!(::parquedb::__private::Difference<#value, #value>)
+            }
+            Expr::Cond(_, value, otherwise, _) => {
+                let bare = self.common(&[value, otherwise]);
+                let (value, otherwise) = (self.choice(value, &bare), self.choice(otherwise, &bare));
+                quote!(::parquedb::__private::Chosen<#value, #otherwise>)
+            }
+            Expr::Coalesce(arguments, _) => {
+                let all: Vec<&Expr> = arguments.iter().collect();
+                let bare = self.common(&all);
+                let last = arguments.last().map(|last| self.choice(last, &bare)).unwrap_or_default();
+                quote!(::parquedb::__private::Mapped<#last, #bare>)
+            }
+            Expr::Concat(_) => quote!(::std::string::String),
+            Expr::TextFunction("length", value, _) => {
+                let value = self.ty(value);
+                quote!(::parquedb::__private::Mapped<#value, u64>)
+            }
+            Expr::TextFunction(_, value, _) | Expr::Truncate(_, value) => self.ty(value),
+            _ => quote!(bool),
+        }
+    }
+
+    fn arithmetic(&mut self, left: &Expr, operator: Arithmetic, right: &Expr) -> TokenStream {
+        // A constant takes the type of the other side.
+        let constant = right.constant().is_some();
+        let (left, right) = match (left.constant(), constant) {
+            (Some(_), _) => {
+                let right = self.ty(right);
+                (quote!(<#right as ::parquedb::__private::Shape>::Sum), right)
+            }
+            (None, true) => {
+                let left = self.ty(left);
+                (left.clone(), quote!(<#left as ::parquedb::__private::Shape>::Sum))
+            }
+            (None, false) => (self.ty(left), self.ty(right)),
+        };
+        match operator {
+            Arithmetic::Add | Arithmetic::Multiply => {
+                quote!(::parquedb::__private::Calculated<#left, #right>)
+            }
+            Arithmetic::Subtract => quote!(::parquedb::__private::Difference<#left, #right>),
+            Arithmetic::Divide if constant => quote!(<#left as ::parquedb::__private::Shape>::Mean),
+            Arithmetic::Divide => quote!(::std::option::Option<f64>),
+            Arithmetic::Remainder if constant => quote! {
+                ::parquedb::__private::Mapped<#left, <#left as ::parquedb::__private::Shape>::Sum>
+            },
+            Arithmetic::Remainder => quote! {
+                <<#left as ::parquedb::__private::Shape>::Sum as ::parquedb::__private::Shape>::Optional
+            },
+        }
+    }
+
+    /// The bare type that `$cond` and `$coalesce` choose values of: that of the first field among them,
+    /// else that of the constants.
+    pub(crate) fn common(&mut self, choices: &[&Expr]) -> TokenStream {
+        let mut leaves = Vec::new();
+        for choice in choices {
+            leaves_of(choice, &mut leaves);
+        }
+        if let Some(field) = leaves.iter().find(|leaf| leaf.constant().is_none()) {
+            let field = self.ty(field);
+            return quote!(<#field as ::parquedb::__private::Shape>::Bare);
+        }
+        let constants: Vec<&Constant> = leaves.iter().filter_map(|leaf| leaf.constant()).collect();
+        if constants.iter().any(|constant| matches!(constant, Constant::Float { .. })) {
+            return quote!(f64);
+        }
+        constants
+            .iter()
+            .find(|constant| !matches!(constant, Constant::Null(_)))
+            .map_or_else(|| quote!(::parquedb::__private::Unknown), |constant| constant_type(constant))
+    }
+
+    /// The type of one of the values of bare type `bare` to choose from.
+    pub(crate) fn choice(&mut self, choice: &Expr, bare: &TokenStream) -> TokenStream {
+        match choice {
+            Expr::Constant(Constant::Null(_)) => quote!(<#bare as ::parquedb::__private::Shape>::Optional),
+            Expr::Constant(_) => bare.clone(),
+            Expr::Cond(_, value, otherwise, _) => {
+                let (value, otherwise) = (self.choice(value, bare), self.choice(otherwise, bare));
+                quote!(::parquedb::__private::Chosen<#value, #otherwise>)
+            }
+            other => self.ty(other),
+        }
+    }
+
+    /// The type an aggregate yields.
+    pub(crate) fn aggregate(&mut self, aggregate: &Aggregate) -> TokenStream {
+        let Some(argument) = &aggregate.argument else { return quote!(u64) };
+        let argument = self.ty(argument);
+        let ty = match aggregate.function {
+            "sum" => return quote!(<#argument as ::parquedb::__private::Shape>::Sum),
+            "avg" => quote!(<#argument as ::parquedb::__private::Shape>::Mean),
+            "min" | "max" => argument,
+            _ => return quote!(u64),
+        };
+        if self.is_optional(aggregate) { quote!(<#ty as ::parquedb::__private::Shape>::Optional) } else { ty }
+    }
+
+    /// Whether a group may have no value for the aggregate although its argument is never null.
+    pub(crate) fn is_optional(&self, aggregate: &Aggregate) -> bool {
+        matches!(aggregate.function, "avg" | "min" | "max")
+            && (aggregate.filter.is_some() || self.view.group_by.is_none())
+    }
+
+    /// The type at the end of a path. Each prefix gets a named type, so that the next step can project
+    /// from it, and a named nullability: once a step can be null, so is everything behind it.
+    fn path(&mut self, path: &FieldPath) -> TokenStream {
+        let element = self.element_steps(path);
+        let mut key = String::new();
+        let mut current: Option<Ident> = None;
+        let mut null = quote!(::parquedb::__private::NotNull);
+        let mut out = quote!(::parquedb::__private::Unknown);
+        if let (Some(steps), Some(unnest)) = (element, self.view.unnest.clone()) {
+            self.unnested = false;
+            self.path(&unnest);
+            self.unnested = true;
+            let list = self.aliases.get(&unnest.text()).map(|(list, _)| list.clone());
+            key = format!("*{}", unnest.text());
+            let (item, item_null) =
+                self.define(&key, quote!(<#list as ::parquedb::__private::Shape>::Item), &null, None);
+            out = quote!(#item);
+            current = Some(item);
+            null = quote!(#item_null);
+            if steps == path.0.len() {
+                return out;
+            }
+        }
+        for step in &path.0[element.unwrap_or(0)..] {
+            let before = key.clone();
+            let (declared, index) = match step {
+                Step::Field(name) => {
+                    let text = name.unraw().to_string();
+                    key += &if key.is_empty() { text.clone() } else { format!(".{text}") };
+                    let source = self.source();
+                    let owner = match &current {
+                        None => quote!(#source),
+                        Some(current) => quote!(<#current as ::parquedb::__private::Shape>::Inner),
+                    };
+                    let index = self.name(&format!("I{}", self.aliases.len()));
+                    let hash = names::field_key(&text);
+                    let container = current.as_ref().map(|current| self.container(current, &before, &text));
+                    let lookup = quote! {
+                        #container
+                        #[doc(hidden)]
+                        #[allow(non_upper_case_globals, dead_code)]
+                        const #index: usize =
+                            ::parquedb::__private::index_of(<#owner as ::parquedb::__private::Record>::KEYS, #hash);
+                    };
+                    (quote!(<#owner as ::parquedb::__private::FieldAt<#index>>::Type), Some(lookup))
+                }
+                Step::At(position) => {
+                    key += &FieldPath(vec![step.clone()]).text();
+                    let _ = position;
+                    null = quote!(::parquedb::__private::Nullable);
+                    (quote!(<#current as ::parquedb::__private::Shape>::Item), None)
+                }
+            };
+            let (ty, ty_null) = self.define(&key, declared, &null, index);
+            out = quote!(<#null as ::parquedb::__private::Nullability>::Wrap<#ty>);
+            null = quote!(#ty_null);
+            current = Some(ty);
+        }
+        out
+    }
+
+    /// Names the type of a path prefix and whether it can be null, once.
+    fn define(
+        &mut self,
+        key: &str,
+        declared: TokenStream,
+        null: &TokenStream,
+        before: Option<TokenStream>,
+    ) -> (Ident, Ident) {
+        if let Some(known) = self.aliases.get(key) {
+            return known.clone();
+        }
+        let count = self.aliases.len();
+        let (ty, ty_null) = (self.name(&format!("T{count}")), self.name(&format!("N{count}")));
+        self.tokens.extend(quote! {
+            #before
+            #[doc(hidden)]
+            #[allow(non_camel_case_types, dead_code)]
+            type #ty = #declared;
+            #[doc(hidden)]
+            #[allow(non_camel_case_types, dead_code)]
+            type #ty_null =
+                <#null as ::parquedb::__private::Nullability>::Or<<#ty as ::parquedb::__private::Shape>::Null>;
+        });
+        self.aliases.insert(key.to_owned(), (ty.clone(), ty_null.clone()));
+        (ty, ty_null)
+    }
+
+    /// A check that the path does not look into every element of a list, with the ways out.
+    fn container(&self, current: &Ident, before: &str, field: &str) -> TokenStream {
+        let before = before.trim_start_matches('*');
+        let message = format!(
+            "view `{}`: `{before}.{field}` goes through `{before}`, which has many elements: make each of them a row \
+             (`$unnest: {before}`) or take one (`{before}[0].{field}`)",
+            self.view.name
+        );
+        quote! {
+            const _: () = ::std::assert!(!::parquedb::__private::is_container::<#current>(), #message);
+        }
+    }
+}
+
+fn leaves_of<'e>(expr: &'e Expr, leaves: &mut Vec<&'e Expr>) {
+    match expr {
+        Expr::Cond(_, value, otherwise, _) => {
+            leaves_of(value, leaves);
+            leaves_of(otherwise, leaves);
+        }
+        Expr::Coalesce(arguments, _) => arguments.iter().for_each(|argument| leaves_of(argument, leaves)),
+        other => leaves.push(other),
+    }
+}
+
+/// The type of a constant that stands for itself.
+pub(crate) fn constant_type(constant: &Constant) -> TokenStream {
+    match constant {
+        Constant::Null(_) => quote!(::parquedb::__private::Unknown),
+        Constant::Bool(_) => quote!(bool),
+        Constant::Text(_) => quote!(::std::string::String),
+        Constant::Float { .. } => quote!(f64),
+        Constant::Int { negative: false, literal } if literal.base10_parse::<i64>().is_err() => quote!(u64),
+        Constant::Int { .. } => quote!(i64),
+    }
+}

@@ -1,0 +1,256 @@
+//! One view: its definition, its types, its row struct.
+
+use super::types::Scope;
+use crate::errors::Errors;
+use crate::names;
+use crate::parse::columns::text;
+use crate::parse::expr::{Constant, Expr, FieldPath, Step};
+use crate::parse::refresh::Refresh;
+use crate::parse::view::View;
+use crate::record::{self, Record, RecordField};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote};
+use syn::Attribute;
+
+/// A column of the row struct.
+struct Field<'a> {
+    attributes: &'a [Attribute],
+    name: Ident,
+    ty: TokenStream,
+    documentation: String,
+}
+
+pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
+    let Some(from) = &view.from else { return TokenStream::new() };
+    let name = &view.name;
+    let visibility = &view.visibility;
+    let mut scope = Scope::new(view);
+    let source = scope.source();
+    reject_untyped(view, errors);
+
+    let filter = view.filter.as_ref().map(|filter| {
+        let filter = scope.value(filter);
+        quote!(__plan.filter(#filter);)
+    });
+    let unnest = view.unnest.as_ref().map(|list| {
+        let reference = scope.reference(&Expr::Path(list.clone()));
+        let element = element_name(list);
+        quote!(let #element = __plan.unnest(#reference);)
+    });
+    scope.unnested = view.unnest.is_some();
+    let condition = view.condition.as_ref().map(|condition| {
+        let condition = scope.value(condition);
+        quote!(__plan.condition(#condition);)
+    });
+
+    let mut fields = Vec::new();
+    let mut values = Vec::new();
+    for column in view.select.iter().chain(&view.group_by).flatten() {
+        let ty = scope.ty(&column.value);
+        let alias = scope.name(&format!("C{}", fields.len()));
+        let value = scope.reference(&column.value);
+        values.push(quote!(__plan.column::<#alias>(#value);));
+        fields.push(Field {
+            attributes: &column.attributes,
+            name: field_name(&column.name, &column.value),
+            ty,
+            documentation: describe(&column.value),
+        });
+    }
+    for column in view.compute.iter().flatten() {
+        let ty = scope.aggregate(column);
+        let alias = scope.name(&format!("C{}", fields.len()));
+        let value = scope.aggregate_value(column);
+        values.push(quote!(__plan.aggregate::<#alias>(#value);));
+        let argument = column.argument.as_ref().map_or_else(|| "*".to_owned(), describe);
+        let filter = if column.filter.is_some() { ", with a filter" } else { "" };
+        fields.push(Field {
+            attributes: &column.attributes,
+            name: column.name.clone(),
+            ty,
+            documentation: format!("{} of {argument}{filter}", column.function),
+        });
+    }
+
+    let groups = view.group_by.is_some() || view.compute.is_some();
+    let finish = format_ident!("{}", if groups { "groups" } else { "rows" });
+    let refresh = refresh(view);
+    let changes = changes(view, groups);
+    let follow = follow(view, &source);
+    let table = names::snake_case(&text(name));
+    let types = &scope.tokens;
+    let aliases: Vec<_> = (0..fields.len()).map(|position| scope.name(&format!("C{position}"))).collect();
+    let row = row(view, &fields);
+    let types_of: Vec<_> = fields.iter().map(|field| &field.ty).collect();
+    let record_name = text(name);
+    let record = record::expand(&Record {
+        ident: name,
+        name: &record_name,
+        vis: visibility,
+        fields: fields
+            .iter()
+            .map(|field| RecordField {
+                ident: field.name.clone(),
+                stored: text(&field.name),
+                ty: field.ty.clone(),
+                docs: record::docs(field.attributes),
+            })
+            .collect(),
+    });
+    quote! {
+        impl ::parquedb::__private::Declared for #name {
+            type Source = #source;
+            const CHANGES: ::parquedb::__private::Changes = #changes;
+            #[allow(unused_variables, clippy::all, clippy::pedantic)]
+            fn definition() -> ::parquedb::__private::Definition {
+                let __row =
+                    <#source as ::parquedb::__private::Record>::handles::<::parquedb::__private::NotNull>(
+                        ::parquedb::__private::Node::Row,
+                    );
+                let mut __plan = ::parquedb::__private::ViewBuilder::<#source, #name>::new();
+                #filter
+                #unnest
+                #condition
+                #(#values)*
+                __plan.#finish(#table, #refresh)
+            }
+        }
+        #[doc(hidden)]
+        #[allow(non_camel_case_types)]
+        type #source = #from;
+        #types
+        #(
+            #[doc(hidden)]
+            #[allow(non_camel_case_types)]
+            type #aliases = #types_of;
+        )*
+        #row
+        #record
+        impl ::parquedb::__private::ViewRecord for #name {}
+        #follow
+    }
+}
+
+/// The name under which a view's expressions see the element of its `$unnest`. The user's own token
+/// belongs to the list.
+fn element_name(list: &FieldPath) -> Ident {
+    match &list.0[..] {
+        [Step::Field(name)] => Ident::new(&name.to_string(), Span::call_site()),
+        _ => format_ident!("__element"),
+    }
+}
+
+/// Where a column is named after its field, the user's token belongs to the value.
+fn field_name(name: &Ident, value: &Expr) -> Ident {
+    match value {
+        Expr::Path(path) if path.last_field().is_some_and(|last| last == name) => {
+            Ident::new(&name.to_string(), Span::call_site())
+        }
+        _ => name.clone(),
+    }
+}
+
+/// What a column is computed from, for its documentation.
+fn describe(value: &Expr) -> String {
+    match value {
+        Expr::Path(path) => format!("`{}`", path.text()),
+        Expr::Truncate(unit, value) => format!("{} cut to its {unit}", describe(value)),
+        Expr::Constant(_) => "a constant".to_owned(),
+        _ => "an expression".to_owned(),
+    }
+}
+
+/// Columns whose type nothing tells.
+fn reject_untyped(view: &View, errors: &mut Errors) {
+    for column in view.select.iter().chain(&view.group_by).flatten() {
+        if let Expr::Constant(Constant::Null(span)) = &column.value {
+            errors
+                .at(*span, format!("nothing tells the type of column `{}`: it is always null", column.name));
+        }
+    }
+}
+
+fn row(view: &View, fields: &[Field]) -> TokenStream {
+    let attributes = &view.attributes;
+    let name = &view.name;
+    let visibility = &view.visibility;
+    let documented =
+        |attributes: &[Attribute]| attributes.iter().any(|attribute| attribute.path().is_ident("doc"));
+    let documentation = (!documented(attributes)).then(|| {
+        let text = format!(" Rows of the view `{name}`.");
+        quote!(#[doc = #text])
+    });
+    let columns = fields.iter().map(|field| {
+        let Field { attributes, name, ty, documentation } = field;
+        let documentation = (!documented(attributes)).then(|| {
+            let text = format!(" Computed: {documentation}.");
+            quote!(#[doc = #text])
+        });
+        quote! {
+            #documentation
+            #(#attributes)*
+            pub #name: #ty
+        }
+    });
+    quote! {
+        #documentation
+        #(#attributes)*
+        #[derive(::std::fmt::Debug, ::std::clone::Clone, ::std::cmp::PartialEq)]
+        #visibility struct #name {
+            #(#columns,)*
+        }
+    }
+}
+
+fn refresh(view: &View) -> TokenStream {
+    match &view.refresh {
+        None | Some(Refresh::Streaming) => quote!(::parquedb::__private::Refresh::Streaming),
+        Some(Refresh::Manual) => quote!(::parquedb::__private::Refresh::Manual),
+        Some(Refresh::Scheduled { schedule, tz }) => {
+            let tz = match tz {
+                Some(tz) => quote!(::std::option::Option::Some(::std::string::String::from(#tz))),
+                None => quote!(::std::option::Option::None),
+            };
+            quote! {
+                ::parquedb::__private::Refresh::Scheduled { schedule: ::std::string::String::from(#schedule), tz: #tz }
+            }
+        }
+    }
+}
+
+/// How this view's changes reach the views over it.
+fn changes(view: &View, groups: bool) -> TokenStream {
+    match &view.refresh {
+        Some(Refresh::Scheduled { .. }) => quote!(::parquedb::__private::Changes::Scheduled),
+        Some(Refresh::Manual) => quote!(::parquedb::__private::Changes::Manual),
+        _ if groups => quote!(::parquedb::__private::Changes::Grouped),
+        _ => quote!(::parquedb::__private::Changes::Streamed),
+    }
+}
+
+/// A check that a streaming view's source streams. Only constants know that: the source may be declared
+/// in another block or another crate.
+fn follow(view: &View, source: &Ident) -> Option<TokenStream> {
+    if !matches!(view.refresh, None | Some(Refresh::Streaming)) {
+        return None;
+    }
+    let name = &view.name;
+    let from =
+        view.from.as_ref().and_then(|path| path.segments.last()).map(|segment| text(&segment.ident))?;
+    let message = |why: &str| {
+        format!(
+            "view `{name}`: a streaming view cannot follow `{from}`, which {why}: declare `$refresh` with a schedule \
+             or `mode: manual`"
+        )
+    };
+    let (grouped, scheduled, manual) =
+        (message("groups its rows"), message("is scheduled"), message("is refreshed manually"));
+    Some(quote! {
+        const _: () = match <#source as ::parquedb::__private::Declared>::CHANGES {
+            ::parquedb::__private::Changes::Streamed => {}
+            ::parquedb::__private::Changes::Grouped => ::std::panic!(#grouped),
+            ::parquedb::__private::Changes::Scheduled => ::std::panic!(#scheduled),
+            ::parquedb::__private::Changes::Manual => ::std::panic!(#manual),
+        };
+    })
+}

@@ -1,0 +1,8 @@
+//! From tokens to views. What cannot be understood is recorded and left out, so that everything else
+//! still expands: an editor then goes on completing while a line is half written.
+
+pub(crate) mod columns;
+pub(crate) mod expr;
+pub(crate) mod filter;
+pub(crate) mod refresh;
+pub(crate) mod view;

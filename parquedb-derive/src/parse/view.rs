@@ -1,0 +1,186 @@
+//! The blocks of `views!` and their directives.
+
+use super::columns::{Aggregate, Column, compute, group_by, select};
+use super::expr::{Expr, FieldPath, PLANNED, dollar, dollars, not_supported};
+use super::refresh::{Refresh, refresh};
+use crate::errors::{Errors, parse_all};
+use crate::names::nearest;
+use proc_macro2::{TokenStream, TokenTree};
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::{Attribute, Ident, Path, Result, Token, Visibility, braced, token};
+
+/// One view as the user wrote it.
+pub(crate) struct View {
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    pub(crate) name: Ident,
+    pub(crate) from: Option<Path>,
+    pub(crate) filter: Option<Expr>,
+    pub(crate) unnest: Option<FieldPath>,
+    pub(crate) condition: Option<Expr>,
+    pub(crate) select: Option<Vec<Column>>,
+    pub(crate) group_by: Option<Vec<Column>>,
+    pub(crate) compute: Option<Vec<Aggregate>>,
+    pub(crate) refresh: Option<Refresh>,
+    /// Directives that were there, well-formed or not.
+    pub(crate) seen: Vec<String>,
+}
+
+const DIRECTIVES: [&str; 8] =
+    ["from", "filter", "unnest", "where", "select", "groupBy", "compute", "refresh"];
+
+/// All views that can be recognised.
+pub(crate) fn views(tokens: TokenStream, errors: &mut Errors) -> Vec<View> {
+    let mut views = Vec::new();
+    let parsed = Parser::parse2(
+        |input: ParseStream| {
+            while !input.is_empty() {
+                match view(input, errors) {
+                    Ok(view) => views.push(view),
+                    Err(error) => {
+                        errors.push(error);
+                        skip_view(input)?;
+                    }
+                }
+                input.parse::<Option<Token![,]>>()?;
+            }
+            Ok(())
+        },
+        tokens,
+    );
+    errors.check(parsed);
+    views
+}
+
+/// Goes on after the next block.
+fn skip_view(input: ParseStream) -> Result<()> {
+    while !input.is_empty() {
+        if let TokenTree::Group(_) = input.parse::<TokenTree>()? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn view(input: ParseStream, errors: &mut Errors) -> Result<View> {
+    let attributes = input.call(Attribute::parse_outer)?;
+    let visibility = input.parse()?;
+    let name: Ident = input.parse()?;
+    input.parse::<Option<Token![:]>>()?;
+    if !input.peek(token::Brace) {
+        return Err(syn::Error::new(
+            name.span(),
+            format!("view `{name}` needs its directives: `{name}: {{ $from: .. }}`"),
+        ));
+    }
+    let mut view = View {
+        attributes,
+        visibility,
+        name,
+        from: None,
+        filter: None,
+        unnest: None,
+        condition: None,
+        select: None,
+        group_by: None,
+        compute: None,
+        refresh: None,
+        seen: Vec::new(),
+    };
+    let body;
+    braced!(body in input);
+    for part in directives(body.parse()?) {
+        let parsed = parse_all(part, |input| directive(&mut view, input, errors));
+        errors.check(parsed);
+    }
+    Ok(view)
+}
+
+/// Splits a view's body where a directive starts: after a comma, or at the next `$name:`.
+fn directives(tokens: TokenStream) -> Vec<TokenStream> {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let is = |position: usize, character: char| matches!(tokens.get(position), Some(TokenTree::Punct(punct)) if punct.as_char() == character);
+    let mut parts: Vec<TokenStream> = Vec::new();
+    let mut current = TokenStream::new();
+    for (position, token) in tokens.iter().enumerate() {
+        if is(position, ',') {
+            parts.push(std::mem::take(&mut current));
+            continue;
+        }
+        let starts = is(position, '$')
+            && matches!(tokens.get(position + 1), Some(TokenTree::Ident(_)))
+            && is(position + 2, ':')
+            && !is(position + 3, ':');
+        if starts {
+            parts.push(std::mem::take(&mut current));
+        }
+        current.extend([token.clone()]);
+    }
+    parts.push(current);
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+fn directive(view: &mut View, input: ParseStream, errors: &mut Errors) -> Result<()> {
+    if !input.peek(Token![$]) {
+        return Err(input.error(format!("expected a directive, one of {}", dollars(&DIRECTIVES))));
+    }
+    let name = dollar(input)?;
+    let text = name.to_string();
+    if !DIRECTIVES.contains(&text.as_str()) {
+        // The value is not looked at: the name says it all.
+        input.parse::<TokenStream>()?;
+        return Err(unknown(&name, &text));
+    }
+    if view.seen.contains(&text) {
+        input.parse::<TokenStream>()?;
+        return Err(syn::Error::new(name.span(), format!("view `{}` already has a `${text}`", view.name)));
+    }
+    view.seen.push(text.clone());
+    input.parse::<Token![:]>()?;
+    match text.as_str() {
+        "from" => {
+            if input.peek(token::Bracket) {
+                input.parse::<TokenTree>()?;
+                return Err(syn::Error::new(
+                    name.span(),
+                    "`$from` of several sources is not supported yet: name one collection, stream or view",
+                ));
+            }
+            view.from = Some(input.call(Path::parse_mod_style)?);
+        }
+        "filter" => view.filter = Some(input.parse()?),
+        "unnest" => {
+            if input.peek(token::Brace) {
+                input.parse::<TokenTree>()?;
+                return Err(syn::Error::new(
+                    name.span(),
+                    "`$unnest` with options is not supported yet: name the list, `$unnest: logs`",
+                ));
+            }
+            view.unnest = Some(FieldPath::parse(input)?);
+        }
+        "where" => view.condition = Some(input.parse()?),
+        "select" => view.select = Some(select(&name, input, errors)?),
+        "groupBy" => view.group_by = Some(group_by(&name, input, errors)?),
+        "compute" => view.compute = Some(compute(&name, input, errors)?),
+        "refresh" => view.refresh = Some(refresh(&name, input, errors)?),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn unknown(name: &Ident, text: &str) -> syn::Error {
+    if PLANNED.contains(&text) {
+        return not_supported(name, "directives", &DIRECTIVES);
+    }
+    match nearest(text, DIRECTIVES) {
+        Some(near) => {
+            syn::Error::new(name.span(), format!("unknown directive `${text}`, did you mean `${near}`?"))
+        }
+        None => syn::Error::new(
+            name.span(),
+            format!("unknown directive `${text}`, expected one of {}", dollars(&DIRECTIVES)),
+        ),
+    }
+}

@@ -1,0 +1,148 @@
+//! Building a view's definition from typed expressions: what `views!` expands to.
+
+use super::aggregate::Aggregated;
+use super::definition::{Definition, ViewDefinition};
+use super::expr::{Expr, Handle};
+use super::node::Node;
+use super::operand::{List, Predicate};
+use super::plan::{AggregateColumn, Column, Output, Refresh, ViewPlan};
+use super::record::Record;
+use super::shape::{NotNull, Shape};
+use crate::ingest::Row;
+use std::marker::PhantomData;
+
+/// A view under construction. `S` is its source, `V` its row struct, whose fields name the columns.
+///
+/// Each column is given with the type that `views!` inferred for the row struct's field, so the two
+/// inferences must agree for the program to compile.
+#[derive(Debug)]
+pub struct ViewBuilder<S, V> {
+    filter: Option<Node>,
+    unnest: Option<Node>,
+    condition: Option<Node>,
+    columns: Vec<Column>,
+    aggregates: Vec<AggregateColumn>,
+    of: PhantomData<fn(S) -> V>,
+}
+
+impl<S: Record, V: Row> Default for ViewBuilder<S, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Record, V: Row> ViewBuilder<S, V> {
+    /// A view over `S` without any step.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            filter: None,
+            unnest: None,
+            condition: None,
+            columns: Vec::new(),
+            aggregates: Vec::new(),
+            of: PhantomData,
+        }
+    }
+
+    /// Keeps the source rows for which the condition holds.
+    pub fn filter(&mut self, condition: impl Predicate) {
+        self.filter = Some(condition.node());
+    }
+
+    /// Makes each element of the list a row; returns the element's handle.
+    pub fn unnest<T: List>(&mut self, list: &Expr<T>) -> <T::Item as Shape>::Handle<NotNull> {
+        self.unnest = Some(list.clone().into_node());
+        T::Item::handle(Node::Element)
+    }
+
+    /// Keeps the rows after the unnest for which the condition holds.
+    pub fn condition(&mut self, condition: impl Predicate) {
+        self.condition = Some(condition.node());
+    }
+
+    /// The next column or group key, of type `T`.
+    pub fn column<T: Shape>(&mut self, value: &impl Handle<Type = T>) {
+        self.columns.push(Column { name: self.next_name(), value: value.node() });
+    }
+
+    /// The next aggregate, of type `T`.
+    pub fn aggregate<T>(&mut self, value: Aggregated<T>) {
+        self.aggregates.push(value.into_column(&self.next_name()));
+    }
+
+    fn next_name(&self) -> String {
+        let position = self.columns.len() + self.aggregates.len();
+        V::FIELDS.get(position).map_or_else(|| format!("column_{position}"), |name| (*name).to_owned())
+    }
+
+    fn finish(
+        self,
+        output: impl FnOnce(Vec<Column>, Vec<AggregateColumn>) -> Output,
+        table: &str,
+        refresh: Refresh,
+    ) -> Definition {
+        Definition::View(ViewDefinition {
+            name: V::NAME.to_owned(),
+            table: table.to_owned(),
+            schema: V::schema(),
+            plan: ViewPlan {
+                source: S::NAME.to_owned(),
+                filter: self.filter,
+                unnest: self.unnest,
+                condition: self.condition,
+                output: output(self.columns, self.aggregates),
+            },
+            refresh,
+        })
+    }
+
+    /// The definition of a view with one row per row.
+    #[must_use]
+    pub fn rows(self, table: &str, refresh: Refresh) -> Definition {
+        self.finish(|columns, _| Output::Rows(columns), table, refresh)
+    }
+
+    /// The definition of a view with one row per group.
+    #[must_use]
+    pub fn groups(self, table: &str, refresh: Refresh) -> Definition {
+        self.finish(|keys, aggregates| Output::Groups { keys, aggregates }, table, refresh)
+    }
+}
+
+/// How a record's changes reach the views over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// In the commit that makes them: a streaming view can follow.
+    Streamed,
+    /// A view that groups: its changes are known only once its groups are merged.
+    Grouped,
+    /// A view that is refreshed by a schedule.
+    Scheduled,
+    /// A view that is refreshed when asked.
+    Manual,
+}
+
+/// Marks the row structs of views.
+pub trait ViewRecord: super::declared::Declared {}
+
+/// The members of the database `Db`.
+#[diagnostic::on_unimplemented(
+    message = "`{Db}` does not declare `{Self}`",
+    label = "a view of `{Db}` is computed from `{Self}`",
+    note = "add `{Self}` to the members of `{Db}`"
+)]
+pub trait MemberOf<Db> {}
+
+/// Compiles only if the source of `V` is a member of `Db`.
+pub const fn source_is_member<V: super::declared::Declared, Db>()
+where
+    V::Source: MemberOf<Db>,
+{
+}
+
+/// Whether a path through a field of this type looks into every element of a list or a map.
+#[must_use]
+pub const fn is_container<T: Shape>() -> bool {
+    <T::Inner as Record>::KEYS.is_empty() && !<<T::Item as Shape>::Inner as Record>::KEYS.is_empty()
+}
