@@ -1,1 +1,13 @@
-//! Placeholder.
+//! Cloudflare tail events in ParqueDB.
+//!
+//! [`TailEvents`] is one invocation of a Worker, [`decode`] turns what Tail Workers and Logpush send
+//! into such rows, and [`views`] holds the views over them. The `parquedb-tail` command ingests files
+//! and serves the HTTP endpoint a Tail Worker posts to.
+
+pub mod dead_letter;
+pub mod decode;
+pub mod event;
+mod types;
+
+pub use dead_letter::DeadLetters;
+pub use event::TailEvents;
