@@ -11,3 +11,4 @@ mod types;
 
 pub use dead_letter::DeadLetters;
 pub use event::TailEvents;
+pub use types::{Json, Timestamp};

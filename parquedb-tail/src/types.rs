@@ -4,10 +4,10 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Timestamp(i64);
 impl Timestamp {
-    pub fn from_millis(ms: i64) -> Self {
+    pub const fn from_millis(ms: i64) -> Self {
         Self(ms * 1000)
     }
-    pub fn from_micros(us: i64) -> Self {
+    pub const fn from_micros(us: i64) -> Self {
         Self(us)
     }
     pub fn as_micros(self) -> i64 {
@@ -17,6 +17,11 @@ impl Timestamp {
 /// JSON text (stand-in).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Json(String);
+impl std::fmt::Display for Json {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 /// Bytes (stand-in).
 pub type Blob = Vec<u8>;
 
