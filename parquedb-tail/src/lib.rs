@@ -7,6 +7,9 @@
 pub mod dead_letter;
 pub mod decode;
 pub mod event;
+pub mod file;
+pub mod http;
+pub mod sink;
 mod types;
 
 pub use dead_letter::DeadLetters;

@@ -51,6 +51,17 @@ pub struct Splitter {
     scan: Scan,
     position: u64,
     limit: usize,
+    found: Option<Found>,
+}
+
+/// Where the last item found lies in the buffer.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    from: usize,
+    begin: usize,
+    end: usize,
+    depth: u32,
+    fault: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +93,13 @@ impl Splitter {
             scan: Scan::default(),
             position: 0,
             limit,
+            found: None,
         }
     }
 
     /// Adds input.
     pub fn feed(&mut self, bytes: &[u8]) {
+        self.found = None;
         if self.taken > 0 {
             self.buffer.drain(..self.taken);
             self.offset += self.taken as u64;
@@ -108,6 +121,17 @@ impl Splitter {
     /// # Errors
     /// When what follows cannot be cut into items. Every item before it was given out.
     pub fn next_item(&mut self) -> Result<Option<RawItem<'_>>, SplitError> {
+        self.advance()?;
+        Ok(self.item())
+    }
+
+    /// Moves on to the next item; false when more input is needed, or when the ended input holds no
+    /// more.
+    ///
+    /// # Errors
+    /// As [`Splitter::next_item`].
+    pub fn advance(&mut self) -> Result<bool, SplitError> {
+        self.found = None;
         if self.mode == Mode::Unknown {
             self.detect()?;
         }
@@ -118,26 +142,33 @@ impl Splitter {
         };
         match step {
             Step::Item { end, depth, fault } => {
-                let (from, begin) = (self.taken, self.at);
+                self.found = Some(Found { from: self.taken, begin: self.at, end, depth, fault });
                 self.taken = end;
                 self.at = end;
                 self.scan = Scan::default();
                 self.position += 1;
-                Ok(Some(RawItem {
-                    position: self.position - 1,
-                    bytes: &self.buffer[begin..end],
-                    advance: &self.buffer[from..end],
-                    depth,
-                    fault,
-                    cut_off: fault.is_some() && self.ended && end == self.buffer.len(),
-                }))
+                Ok(true)
             }
-            Step::End => Ok(None),
+            Step::End => Ok(false),
             Step::More if self.buffer.len() - self.taken > self.limit => {
                 Err(self.error(self.taken, format!("no item ends within {} bytes", self.limit)))
             }
-            Step::More => Ok(None),
+            Step::More => Ok(false),
         }
+    }
+
+    /// The item that [`Splitter::advance`] found.
+    #[must_use]
+    pub fn item(&self) -> Option<RawItem<'_>> {
+        let Found { from, begin, end, depth, fault } = self.found?;
+        Some(RawItem {
+            position: self.position - 1,
+            bytes: self.buffer.get(begin..end)?,
+            advance: self.buffer.get(from..end)?,
+            depth,
+            fault,
+            cut_off: fault.is_some() && self.ended && end == self.buffer.len(),
+        })
     }
 
     /// Bytes of input before the end of the last item given out.
