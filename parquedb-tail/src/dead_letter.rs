@@ -1,9 +1,9 @@
 //! What could not be read as an event: kept with its bytes and the reason, so nothing sent is lost.
 
-use crate::types::{Blob, Timestamp};
+use parquedb::{Bytes, Collection, Timestamp};
 
 /// One item that could not be stored as an event.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Collection, Debug, Clone, PartialEq)]
 pub struct DeadLetters {
     /// When it arrived.
     pub received: Timestamp,
@@ -14,5 +14,5 @@ pub struct DeadLetters {
     /// Why it is not an event.
     pub reason: String,
     /// The item as it arrived (decompressed).
-    pub raw: Blob,
+    pub raw: Bytes,
 }

@@ -20,8 +20,9 @@ pub use split::{RawItem, SplitError, Splitter};
 
 use crate::dead_letter::DeadLetters;
 use crate::event::TailEvents;
-use crate::types::{Timestamp, blob};
+use crate::types::blob;
 use item::Content;
+use parquedb::Timestamp;
 
 /// The deepest nesting an item may have. Logs of real Workers reach 200; what follows a row through
 /// other tools parses its JSON with a stack.

@@ -6,11 +6,11 @@
 
 mod rebuild;
 
-use crate::types::{Json, Timestamp};
+use parquedb::{Collection, Json, Timestamp};
 use std::collections::BTreeMap;
 
 /// One invocation of a Worker.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Collection, Debug, Clone, PartialEq)]
 pub struct TailEvents {
     /// The Worker's name. Null in local development.
     pub script_name: Option<String>,
@@ -55,7 +55,7 @@ pub struct TailEvents {
 }
 
 /// A deployed version of a Worker.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Collection, Debug, Clone, PartialEq)]
 pub struct ScriptVersion {
     /// The version's id.
     pub id: Option<String>,
@@ -68,7 +68,7 @@ pub struct ScriptVersion {
 }
 
 /// A preview deployment.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Collection, Debug, Clone, PartialEq)]
 pub struct Preview {
     /// The preview's id.
     pub id: Option<String>,
@@ -81,7 +81,7 @@ pub struct Preview {
 }
 
 /// One console call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Collection, Debug, Clone, PartialEq)]
 pub struct LogLine {
     /// `debug`, `info`, `log`, `warn` or `error`.
     pub level: String,
@@ -96,7 +96,7 @@ pub struct LogLine {
 }
 
 /// One uncaught exception.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Collection, Debug, Clone, PartialEq)]
 pub struct Exception {
     /// The class; custom names arrive as `Error`.
     pub name: String,
@@ -111,7 +111,7 @@ pub struct Exception {
 }
 
 /// One message on a diagnostics channel.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Collection, Debug, Clone, PartialEq)]
 pub struct DiagnosticsChannelEvent {
     /// The channel's name.
     pub channel: String,
@@ -124,7 +124,7 @@ pub struct DiagnosticsChannelEvent {
 }
 
 /// What caused an invocation. Which fields are set depends on `kind`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Collection, Debug, Clone, PartialEq)]
 pub struct Event {
     /// `fetch`, `rpc`, `scheduled`, `queue`, `email`, `tail`, `websocket`, `alarm`, `hibernate`,
     /// `notice` (of `wrangler tail`), or `custom` where the runtime tells nothing.
@@ -183,7 +183,7 @@ impl Event {
 }
 
 /// The request of a `fetch` invocation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Collection, Debug, Clone, PartialEq)]
 pub struct Request {
     /// The URL, with ids redacted by the runtime. Empty when the request alone was too large.
     pub url: String,
@@ -198,7 +198,7 @@ pub struct Request {
 }
 
 /// The answer of a `fetch` invocation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Collection, Debug, Clone, PartialEq)]
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
@@ -208,7 +208,7 @@ pub struct Response {
 
 /// What Cloudflare knows of a connection. A Worker may put anything into `cf` of a subrequest, so a
 /// value of another type than its column, and null, goes to `rest`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Collection, Debug, Clone, PartialEq, Default)]
 pub struct Cf {
     /// The data centre that took the request, an IATA code.
     pub colo: Option<String>,
@@ -257,7 +257,7 @@ pub struct Cf {
 }
 
 /// One invocation a Tail Worker was told of.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Collection, Debug, Clone, PartialEq)]
 pub struct ConsumedEvent {
     /// The producing Worker's name.
     pub script_name: Option<String>,
@@ -266,7 +266,7 @@ pub struct ConsumedEvent {
 }
 
 /// What happened on a hibernatable WebSocket.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Collection, Debug, Clone, PartialEq)]
 pub struct WebSocketEvent {
     /// `message`, `close` or `error`.
     pub event_type: String,

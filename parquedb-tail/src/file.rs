@@ -187,7 +187,7 @@ fn read_batches(
     size: usize,
     send: &tokio::sync::mpsc::Sender<Result<Batch, FileError>>,
 ) {
-    let mut run = || -> Result<(), FileError> {
+    let run = || -> Result<(), FileError> {
         let mut input = Input::open(path, name)?;
         let mut prefix = Prefix::default();
         let mut batch = Decoded::default();

@@ -87,7 +87,9 @@ pub fn router<S: Sink>(sink: Arc<S>, options: &Options) -> Router {
         .route("/", post(ingest::<S>))
         .route("/ingest", post(ingest::<S>))
         .route("/health", get(health::<S>))
-        .fallback(async || Answer::error(StatusCode::NOT_FOUND, "post events to / or /ingest").into_response())
+        .fallback(async || {
+            Answer::error(StatusCode::NOT_FOUND, "post events to / or /ingest").into_response()
+        })
         .with_state(endpoint)
 }
 
@@ -142,10 +144,11 @@ impl<S: Sink> Endpoint<S> {
     /// Hashes are compared in constant time, so the answer's timing tells nothing of the token.
     fn authorize(&self, headers: &HeaderMap) -> Result<(), Answer> {
         let Some(token) = &self.token else { return Ok(()) };
-        let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        });
+        let shown =
+            headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
+                let (scheme, token) = value.split_once(' ')?;
+                scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+            });
         match shown {
             Some(shown) if blake3::hash(shown.as_bytes()) == *token => Ok(()),
             Some(_) => Err(Answer::error(StatusCode::UNAUTHORIZED, "the bearer token is wrong")),
@@ -182,7 +185,8 @@ impl<S: Sink> Endpoint<S> {
                 tracing::warn!(dead_letters = dead, reason = first.reason, "items kept as dead letters");
             }
             let named = id.is_some();
-            let commit = self.sink.store(decoded.events, decoded.dead_letters, id.map(|id| format!("http:{id}")));
+            let commit =
+                self.sink.store(decoded.events, decoded.dead_letters, id.map(|id| format!("http:{id}")));
             stored = Some(commit.await.map_err(|error| unavailable(&error, named))?);
         }
         let repeated = stored.is_some_and(|stored| stored.repeated);
@@ -243,7 +247,9 @@ fn unavailable(error: &parquedb::Error, named: bool) -> Answer {
     use parquedb::ErrorKind;
     tracing::error!(kind = ?error.kind(), error = %error, "commit failed");
     match error.kind() {
-        ErrorKind::Unavailable | ErrorKind::Conflict | ErrorKind::Closed => Answer::retry(error.to_string(), 2),
+        ErrorKind::Unavailable | ErrorKind::Conflict | ErrorKind::Closed => {
+            Answer::retry(error.to_string(), 2)
+        }
         ErrorKind::OutcomeUnknown if named => Answer::retry(error.to_string(), 2),
         ErrorKind::OutcomeUnknown => Answer::error(
             StatusCode::INTERNAL_SERVER_ERROR,

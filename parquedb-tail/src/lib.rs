@@ -4,6 +4,7 @@
 //! into such rows, and [`views`] holds the views over them. The `parquedb-tail` command ingests files
 //! and serves the HTTP endpoint a Tail Worker posts to.
 
+mod database;
 pub mod dead_letter;
 pub mod decode;
 pub mod event;
@@ -11,7 +12,8 @@ pub mod file;
 pub mod http;
 pub mod sink;
 mod types;
+pub mod views;
 
 pub use dead_letter::DeadLetters;
 pub use event::TailEvents;
-pub use types::{Json, Timestamp};
+pub use views::TailDb;

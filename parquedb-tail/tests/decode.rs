@@ -3,8 +3,9 @@
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use parquedb::Timestamp;
+use parquedb_tail::TailEvents;
 use parquedb_tail::decode::{BodyError, Decoded, Splitter, decode, inflate};
-use parquedb_tail::{TailEvents, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 use std::io::Write;

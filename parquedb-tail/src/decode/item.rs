@@ -4,13 +4,13 @@
 //! they name the same things, so each column lists both names.
 
 use super::object::{
-    Any, Integer, Is, Key, Maybe, MaybeAny, MaybeInteger, MaybeMoment, Millis, OrDefault, Rest, read_object,
+    Any, Is, Key, Maybe, MaybeAny, MaybeInteger, MaybeMoment, Millis, OrDefault, Rest, read_object,
 };
 use crate::event::{
     Cf, ConsumedEvent, DiagnosticsChannelEvent, Event, Exception, LogLine, Preview, Request, Response,
     ScriptVersion, TailEvents, WebSocketEvent,
 };
-use crate::types::{Json, json_text};
+use parquedb::{Json, Timestamp};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use std::fmt;
 struct Item {
     script_name: Option<String>,
     outcome: String,
-    event_timestamp: crate::types::Timestamp,
+    event_timestamp: Timestamp,
     wall_time: Option<i64>,
     cpu_time: Option<i64>,
     truncated: bool,
@@ -100,7 +100,7 @@ struct Cause {
     response: Option<Response>,
     rpc_method: Option<String>,
     cron: Option<String>,
-    scheduled_time: Option<crate::types::Timestamp>,
+    scheduled_time: Option<Timestamp>,
     queue: Option<String>,
     batch_size: Option<i64>,
     mail_from: Option<String>,
@@ -193,7 +193,7 @@ fn kind(cause: &Cause) -> &'static str {
         "alarm"
     } else if cause.reason.is_some() {
         "hibernate"
-    } else if cause.rest.as_ref().is_some_and(|rest| json_text(rest).contains("\"overload")) {
+    } else if cause.rest.as_ref().is_some_and(|rest| rest.as_str().contains("\"overload")) {
         "notice"
     } else {
         "custom"
@@ -261,7 +261,7 @@ impl<'de> Visitor<'de> for CfVisitor {
                 _ => rest.keep(&key, value),
             }
         }
-        cf.rest = rest.finish();
+        cf.rest = rest.finish()?;
         Ok(cf)
     }
 }
@@ -281,8 +281,10 @@ pub(super) fn read(text: &str) -> Result<Content, serde_json::Error> {
     if first == Some("content") && is_test(text) {
         return Ok(Content::Test);
     }
-    let logpush = first.is_some_and(|key| key.starts_with(|first: char| first.is_ascii_uppercase()));
     let item: Item = serde_json::from_str(text)?;
+    let logpush = first.is_some_and(|key| key.starts_with(|first: char| first.is_ascii_uppercase()));
+    // Only Logpush names the kind of an event.
+    let logpush = logpush || item.event_type.is_some();
     Ok(Content::Event(Box::new(if logpush { from_logpush(item) } else { from_item(item) })))
 }
 
@@ -299,15 +301,6 @@ fn is_test(text: &str) -> bool {
 }
 
 fn from_item(item: Item) -> TailEvents {
-    let mut rest = item.rest;
-    if let Some(event_type) = item.event_type {
-        // Not a key of a TailItem, so it has no column there.
-        let member = format!("\"EventType\":{}", serde_json::Value::from(event_type));
-        rest = Some(crate::types::json(match rest.as_ref().map(json_text) {
-            Some(object) => format!("{{{member},{}", object.trim_start_matches('{')),
-            None => format!("{{{member}}}"),
-        }));
-    }
     TailEvents {
         script_name: item.script_name,
         outcome: item.outcome,
@@ -327,7 +320,7 @@ fn from_item(item: Item) -> TailEvents {
         exceptions: item.exceptions,
         diagnostics_channel_events: item.diagnostics_channel_events,
         event: item.event,
-        rest,
+        rest: item.rest,
     }
 }
 
@@ -354,7 +347,7 @@ fn from_logpush(mut item: Item) -> TailEvents {
         }
     }
     const CUT: &str = "<<<Logpush:";
-    row.truncated |= row.logs.iter().any(|log| json_text(&log.message).contains(CUT))
+    row.truncated |= row.logs.iter().any(|log| log.message.as_str().contains(CUT))
         || row.exceptions.iter().any(|exception| exception.message.contains(CUT));
     row
 }

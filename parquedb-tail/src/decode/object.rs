@@ -4,7 +4,8 @@
 //! text it had.
 
 use super::time::from_iso;
-use crate::types::{Json, Timestamp, from_millis, json};
+use crate::types::from_millis;
+use parquedb::{Json, Timestamp};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
@@ -28,9 +29,7 @@ pub(super) struct Is<T>(PhantomData<T>);
 pub(super) struct Maybe<T>(PhantomData<T>);
 /// A value that is its type's default when null or absent.
 pub(super) struct OrDefault<T>(PhantomData<T>);
-/// An integer, also when written as `1.0` or `1e3`.
-pub(super) struct Integer(PhantomData<()>);
-/// An integer that may be null or absent.
+/// An integer, also when written as `1.0` or `1e3`, or null, or absent.
 pub(super) struct MaybeInteger(PhantomData<()>);
 /// A moment in epoch milliseconds.
 pub(super) struct Millis(PhantomData<()>);
@@ -68,13 +67,6 @@ impl<'de, T: Deserialize<'de> + Default> Read<'de> for OrDefault<T> {
     }
 }
 
-impl<'de> Read<'de> for Integer {
-    type Output = i64;
-    fn read<A: MapAccess<'de>>(map: &mut A) -> Result<i64, A::Error> {
-        map.next_value::<Whole>().map(|whole| whole.0)
-    }
-}
-
 impl<'de> Read<'de> for MaybeInteger {
     type Output = Option<i64>;
     fn read<A: MapAccess<'de>>(map: &mut A) -> Result<Option<i64>, A::Error> {
@@ -105,7 +97,7 @@ impl<'de> Read<'de> for MaybeMoment {
 impl<'de> Read<'de> for Any {
     type Output = Json;
     fn read<A: MapAccess<'de>>(map: &mut A) -> Result<Json, A::Error> {
-        Ok(json(map.next_value::<&'de RawValue>()?.get().to_owned()))
+        Json::parse(map.next_value::<&'de RawValue>()?.get()).map_err(A::Error::custom)
     }
 }
 
@@ -202,11 +194,12 @@ impl Rest {
     }
 
     /// The object, if any key was kept.
-    pub(super) fn finish(mut self) -> Option<Json> {
-        (!self.0.is_empty()).then(|| {
-            self.0.push('}');
-            json(self.0)
-        })
+    pub(super) fn finish<E: Error>(mut self) -> Result<Option<Json>, E> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        self.0.push('}');
+        Json::parse(self.0).map(Some).map_err(E::custom)
     }
 }
 
@@ -266,7 +259,7 @@ macro_rules! read_object {
                                 Some(value) => value,
                                 None => <$read as $crate::decode::object::Read<'de>>::absent($key)?,
                             },)*
-                            rest: rest.finish(),
+                            rest: rest.finish()?,
                         })
                     }
                 }

@@ -4,7 +4,7 @@ use super::{
     Cf, ConsumedEvent, DiagnosticsChannelEvent, Event, Exception, LogLine, Preview, Request, Response,
     ScriptVersion, TailEvents, WebSocketEvent,
 };
-use crate::types::{Json, Timestamp, json_text, to_millis};
+use parquedb::{Json, Timestamp};
 use std::fmt::Write;
 
 impl TailEvents {
@@ -73,12 +73,12 @@ impl Object {
     }
 
     fn time(&mut self, key: &str, value: Option<Timestamp>) {
-        self.integer(key, value.map(to_millis));
+        self.integer(key, value.map(Timestamp::as_millis));
     }
 
     fn json(&mut self, key: &str, value: Option<&Json>) {
         if let Some(value) = value {
-            self.put(key, |out| out.push_str(json_text(value)));
+            self.put(key, |out| out.push_str(value.as_str()));
         }
     }
 
@@ -99,7 +99,7 @@ impl Object {
 
     /// Ends the object with the members of `rest`, itself an object.
     fn close(mut self, rest: Option<&Json>) -> String {
-        let members = rest.map(|rest| json_text(rest).trim()).and_then(|text| text.strip_prefix('{'));
+        let members = rest.map(|rest| rest.as_str().trim()).and_then(|text| text.strip_prefix('{'));
         match members {
             Some(members) if self.0.len() > 1 => {
                 self.0.push(',');
@@ -255,5 +255,5 @@ fn web_socket(event: &WebSocketEvent) -> String {
 
 /// A moment as JavaScript's `Date.toISOString` writes it.
 fn iso(at: Timestamp) -> String {
-    crate::decode::time::to_iso(to_millis(at))
+    crate::decode::time::to_iso(at.as_millis())
 }

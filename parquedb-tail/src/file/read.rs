@@ -59,7 +59,11 @@ impl Input {
 
     /// The next item; none at the end.
     pub(super) fn next(&mut self) -> Result<Option<FileItem<'_>>, FileError> {
-        while !self.splitter.advance().map_err(|source| FileError::Split { file: self.name.clone(), source })? {
+        while !self
+            .splitter
+            .advance()
+            .map_err(|source| FileError::Split { file: self.name.clone(), source })?
+        {
             if self.ended {
                 return Ok(None);
             }

@@ -30,7 +30,8 @@ impl Summary {
         self.events += decoded.events.len() as u64;
         self.dead_letters += decoded.dead_letters.len() as u64;
         for dead in &decoded.dead_letters {
-            let reason = dead.reason.rsplit_once(" at line ").map_or(dead.reason.as_str(), |(reason, _)| reason);
+            let reason =
+                dead.reason.rsplit_once(" at line ").map_or(dead.reason.as_str(), |(reason, _)| reason);
             *self.reasons.entry(reason.to_owned()).or_default() += 1;
         }
     }
@@ -38,7 +39,8 @@ impl Summary {
     /// The most frequent reasons of dead letters, most frequent first.
     #[must_use]
     pub fn top_reasons(&self, count: usize) -> Vec<(&str, u64)> {
-        let mut reasons: Vec<_> = self.reasons.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
+        let mut reasons: Vec<_> =
+            self.reasons.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
         reasons.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         reasons.truncate(count);
         reasons
