@@ -8,7 +8,7 @@ mod answer;
 
 pub use answer::Answer;
 
-use crate::decode::{BodyError, Decoded, decode, inflate};
+use crate::decode::{BodyError, Decoded, decode, inflate, is_gzip};
 use crate::sink::{Sink, Stored};
 use crate::types::now;
 use axum::Router;
@@ -124,14 +124,15 @@ impl<S: Sink> Endpoint<S> {
             return Err(Answer::retry("too many requests are under way", 1));
         };
         let body = self.receive(&head.headers, body).await?;
+        // A compressed body may be a thousand times larger than it looks.
+        let large = body.len() > if is_gzip(&body) { LARGE_BODY / 64 } else { LARGE_BODY };
         let limit = self.max_body;
         let source = id.as_ref().map_or_else(|| "http".to_owned(), |id| format!("http {id}"));
         let read = move || {
             let body = inflate(body, limit)?;
             decode(&body, &source, now())
         };
-        // A compressed body may be many times larger than it looks.
-        let decoded = if length_hint(&head.headers) > LARGE_BODY {
+        let decoded = if large {
             tokio::task::spawn_blocking(read)
                 .await
                 .map_err(|_| Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "the server is stopping"))?

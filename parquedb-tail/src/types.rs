@@ -1,6 +1,6 @@
 //! How the runtime's value types are made from what arrives, and taken apart again.
 
-use parquedb::{Bytes, Json, Timestamp};
+use parquedb::{Bytes, Timestamp};
 
 /// The time range of JavaScript's `Date`, in milliseconds either side of 1970: the widest a Worker can
 /// send. Its microseconds fit in 64 bits.
