@@ -7,6 +7,7 @@
 mod read;
 mod summary;
 
+use summary::Counts;
 pub use summary::Summary;
 
 use crate::decode::Decoded;
@@ -114,12 +115,13 @@ pub async fn ingest<S: Sink>(
     while let Some(batch) = batches.recv().await {
         let Batch { decoded, id, read } = batch?;
         items += decoded.items;
-        summary.count(&decoded);
+        let counts = Counts::of(&decoded);
         if !decoded.events.is_empty() || !decoded.dead_letters.is_empty() {
             let stored = sink.store(decoded.events, decoded.dead_letters, id).await;
             stored.map_err(|source| FileError::Store { file: name.clone(), source })?;
             summary.commits += 1;
         }
+        summary.add(counts);
         progress(Progress::Storing { bytes: read, items });
     }
     Ok(())

@@ -25,14 +25,12 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(super) fn count(&mut self, decoded: &Decoded) {
-        self.items += decoded.items;
-        self.events += decoded.events.len() as u64;
-        self.dead_letters += decoded.dead_letters.len() as u64;
-        for dead in &decoded.dead_letters {
-            let reason =
-                dead.reason.rsplit_once(" at line ").map_or(dead.reason.as_str(), |(reason, _)| reason);
-            *self.reasons.entry(reason.to_owned()).or_default() += 1;
+    pub(super) fn add(&mut self, counts: Counts) {
+        self.items += counts.items;
+        self.events += counts.events;
+        self.dead_letters += counts.reasons.len() as u64;
+        for reason in counts.reasons {
+            *self.reasons.entry(reason).or_default() += 1;
         }
     }
 
@@ -44,5 +42,24 @@ impl Summary {
         reasons.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         reasons.truncate(count);
         reasons
+    }
+}
+
+/// Counts of one batch, added once it is stored.
+pub(super) struct Counts {
+    items: u64,
+    events: u64,
+    reasons: Vec<String>,
+}
+
+impl Counts {
+    pub(super) fn of(decoded: &Decoded) -> Self {
+        let reason =
+            |reason: &str| reason.rsplit_once(" at line ").map_or(reason, |(reason, _)| reason).to_owned();
+        Self {
+            items: decoded.items,
+            events: decoded.events.len() as u64,
+            reasons: decoded.dead_letters.iter().map(|dead| reason(&dead.reason)).collect(),
+        }
     }
 }
