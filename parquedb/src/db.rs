@@ -186,7 +186,10 @@ impl Connection {
         }
         let catalog = Catalog::new(Arc::clone(&snapshot.definitions))?;
         let renewed = Arc::new(Maintainer::new(catalog).await?);
-        *self.0.maintainer.write().await = Arc::clone(&renewed);
+        // A look at the past must not make the next commit plan anew.
+        if snapshot.seq == self.0.log.snapshot().seq {
+            *self.0.maintainer.write().await = Arc::clone(&renewed);
+        }
         Ok(renewed)
     }
 
