@@ -46,6 +46,12 @@ impl Ingest {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         super::log("warn");
         let started = Instant::now();
+        // Told before a database is made for files that are not there.
+        for path in self.files.iter().filter(|path| path.as_path() != Path::new("-")) {
+            if let Err(error) = std::fs::File::open(path) {
+                return Err(Failure::new(format!("cannot read {}: {error}", path.display())));
+            }
+        }
         let database = Arc::new(TailDb::open(&self.to).await?);
         let options = Options { batch: usize::try_from(self.batch).unwrap_or(usize::MAX), again: self.again };
         let mut summary = Summary::default();
