@@ -120,6 +120,8 @@ impl From<datafusion::error::DataFusionError> for Error {
             D::Context(place, inner) => Error::from(*inner).context(place),
             D::Shared(inner) => Error::with_source(shared_kind(&inner), inner.to_string(), inner),
             D::ArrowError(inner, _) => Error::from(*inner),
+            D::Plan(message) => Error::invalid(message),
+            D::Execution(message) => Error::invalid(message),
             other => Error::with_source(shared_kind(&other), other.strip_backtrace(), other),
         }
     }

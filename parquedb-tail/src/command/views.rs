@@ -76,6 +76,7 @@ fn row(view: &ViewStatus) -> Vec<String> {
     };
     let behind = match view.lag.commits {
         0 => table::NONE.to_owned(),
+        1 => format!("1 commit, {} rows", view.lag.rows),
         commits => format!("{commits} commits, {} rows", view.lag.rows),
     };
     vec![

@@ -17,7 +17,9 @@ pub(crate) fn store_url() -> Result<ObjectStoreUrl> {
 pub(crate) fn session(store: Arc<dyn ObjectStore>, partitions: usize) -> Result<SessionContext> {
     let runtime = Arc::new(RuntimeEnv::default());
     runtime.register_object_store(store_url()?.as_ref(), store);
-    let mut config = SessionConfig::new().with_target_partitions(partitions);
+    let mut config = SessionConfig::new()
+        .with_target_partitions(partitions)
+        .with_default_catalog_and_schema("parquedb", "public");
     let options = config.options_mut();
     // Rows are decoded from the declared types, so text stays `Utf8`.
     options.execution.parquet.schema_force_view_types = false;

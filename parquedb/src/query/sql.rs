@@ -27,7 +27,16 @@ pub(crate) async fn sql(connection: &Connection, snapshot: &Snapshot, query: &st
         session.register_table(definition.table(), table)?;
     }
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    Ok(session.sql_with_options(query, read_only).await?)
+    session.sql_with_options(query, read_only).await.map_err(|error| {
+        let unknown_table = error.to_string().contains("table '") && error.to_string().contains("not found");
+        let error = Error::from(error);
+        if !unknown_table {
+            return error;
+        }
+        let tables = maintainer.catalog.definitions().values().map(|definition| definition.table());
+        let tables = tables.collect::<Vec<_>>().join(", ");
+        Error::with_source(error.kind(), format!("{error}; the tables are: {tables}"), error)
+    })
 }
 
 /// A view that must be rebuilt first: an error for the query that reads it, not for the others.
