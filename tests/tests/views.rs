@@ -5,7 +5,7 @@ use parquedb::{Collection, database, views};
 use std::collections::BTreeMap;
 mod tail {
     use super::*;
-    #[derive(Collection)]
+    #[derive(Debug, Clone, PartialEq, Collection)]
     pub struct TailEvents {
         pub script_name: Option<String>,
         pub outcome: String,
@@ -17,17 +17,17 @@ mod tail {
         pub tags: BTreeMap<String, String>,
         pub keywords: Vec<String>,
     }
-    #[derive(Collection)]
+    #[derive(Debug, Clone, PartialEq, Collection)]
     pub struct FetchEvent { pub request: Request, pub response: Option<Response> }
-    #[derive(Collection)]
+    #[derive(Debug, Clone, PartialEq, Collection)]
     pub struct Request { pub url: String, pub method: String, pub cf: Option<Cf> }
-    #[derive(Collection)]
+    #[derive(Debug, Clone, PartialEq, Collection)]
     pub struct Response { pub status: u16 }
-    #[derive(Collection)]
+    #[derive(Debug, Clone, PartialEq, Collection)]
     pub struct Cf { pub colo: String, pub country: Option<String> }
-    #[derive(Collection)]
+    #[derive(Debug, Clone, PartialEq, Collection)]
     pub struct LogLine { pub level: String, pub message: String, pub timestamp: Timestamp }
-    #[derive(Collection)]
+    #[derive(Debug, Clone, PartialEq, Collection)]
     pub struct Exception { pub name: String, pub message: String }
 }
 use tail::TailEvents;
