@@ -69,7 +69,7 @@ fn render(message: &Value, file: &Path, text: &mut String) {
     for child in message["children"].as_array().unwrap() {
         let note = child["message"].as_str().unwrap();
         // What rustc adds about the library's insides changes with every new type.
-        if !["the trait", "the following", "required", "expected signature", "`"].iter().any(|start| note.starts_with(start))
+        if !["the trait", "the following", "required", "expected signature", "for that trait", "`"].iter().any(|start| note.starts_with(start))
         {
             writeln!(text, "  {}: {}", child["level"].as_str().unwrap(), note.lines().next().unwrap_or_default()).unwrap();
         }

@@ -9,7 +9,7 @@ use crate::parse::refresh::Refresh;
 use crate::parse::view::View;
 use crate::record::{self, Record, RecordField};
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::Attribute;
 
 /// A column of the row struct.
@@ -245,7 +245,7 @@ fn follow(view: &View, source: &Ident) -> Option<TokenStream> {
     };
     let (grouped, scheduled, manual) =
         (message("groups its rows"), message("is scheduled"), message("is refreshed manually"));
-    Some(quote! {
+    Some(quote_spanned! {name.span()=>
         const _: () = match <#source as ::parquedb::__private::Declared>::CHANGES {
             ::parquedb::__private::Changes::Streamed => {}
             ::parquedb::__private::Changes::Grouped => ::std::panic!(#grouped),

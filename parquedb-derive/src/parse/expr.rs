@@ -60,12 +60,7 @@ pub(crate) enum Expr {
     Tests(Box<Expr>, Box<Expr>),
     Bound,
     Compare(Box<Expr>, Comparison, Box<Expr>, Span),
-    In {
-        value: Box<Expr>,
-        list: Vec<Constant>,
-        negated: bool,
-        span: Span,
-    },
+    In { value: Box<Expr>, list: Vec<Constant>, negated: bool },
     And(Vec<Expr>),
     Or(Vec<Expr>),
     Not(Box<Expr>),
@@ -74,13 +69,9 @@ pub(crate) enum Expr {
     TextTest(Box<Expr>, &'static str, Box<Expr>, Span),
     Regex(Box<Expr>, LitStr),
     Size(Box<Expr>, LitInt),
-    All {
-        value: Box<Expr>,
-        list: Vec<Constant>,
-        span: Span,
-    },
+    All { value: Box<Expr>, list: Vec<Constant> },
     Arithmetic(Box<Expr>, Arithmetic, Box<Expr>, Span),
-    Negate(Box<Expr>, Span),
+    Negate(Box<Expr>),
     Cond(Box<Expr>, Box<Expr>, Box<Expr>, Span),
     Coalesce(Vec<Expr>, Span),
     Concat(Vec<Expr>),
@@ -514,8 +505,8 @@ fn unary(input: ParseStream) -> Result<Expr> {
         return Ok(Expr::Not(unary(input)?.into()));
     }
     if input.peek(Token![-]) && !input.peek2(Lit) {
-        let minus = input.parse::<Token![-]>()?;
-        return Ok(Expr::Negate(unary(input)?.into(), minus.span));
+        input.parse::<Token![-]>()?;
+        return Ok(Expr::Negate(unary(input)?.into()));
     }
     atom(input)
 }

@@ -25,13 +25,13 @@ pub struct ViewBuilder<S, V> {
     of: PhantomData<fn(S) -> V>,
 }
 
-impl<S: Record, V: Row> Default for ViewBuilder<S, V> {
+impl<S, V> Default for ViewBuilder<S, V> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<S: Record, V: Row> ViewBuilder<S, V> {
+impl<S, V> ViewBuilder<S, V> {
     /// A view over `S` without any step.
     #[must_use]
     pub fn new() -> Self {
@@ -44,7 +44,9 @@ impl<S: Record, V: Row> ViewBuilder<S, V> {
             of: PhantomData,
         }
     }
+}
 
+impl<S: Record, V: Row> ViewBuilder<S, V> {
     /// Keeps the source rows for which the condition holds.
     pub fn filter(&mut self, condition: impl Predicate) {
         self.filter = Some(condition.node());
