@@ -48,7 +48,8 @@ fn compile(file: &Path, library: &Path, dependencies: &Path, out: &Path) -> Stri
         let Ok(message) = serde_json::from_str::<Value>(line) else {
             panic!("rustc said: {line}");
         };
-        if message["level"] == "error" && !message["message"].as_str().unwrap().starts_with("aborting due to") {
+        if message["level"] == "error" && !message["message"].as_str().unwrap().starts_with("aborting due to")
+        {
             render(&message, file, &mut text);
         }
     }
@@ -69,9 +70,17 @@ fn render(message: &Value, file: &Path, text: &mut String) {
     for child in message["children"].as_array().unwrap() {
         let note = child["message"].as_str().unwrap();
         // What rustc adds about the library's insides changes with every new type.
-        if !["the trait", "the following", "required", "expected signature", "for that trait", "`"].iter().any(|start| note.starts_with(start))
+        if !["the trait", "the following", "required", "expected signature", "for that trait", "`"]
+            .iter()
+            .any(|start| note.starts_with(start))
         {
-            writeln!(text, "  {}: {}", child["level"].as_str().unwrap(), note.lines().next().unwrap_or_default()).unwrap();
+            writeln!(
+                text,
+                "  {}: {}",
+                child["level"].as_str().unwrap(),
+                note.lines().next().unwrap_or_default()
+            )
+            .unwrap();
         }
     }
     text.push('\n');
@@ -89,7 +98,10 @@ fn place(span: &Value) -> String {
         .unwrap()
         .chars()
         .skip(source["highlight_start"].as_u64().unwrap() as usize - 1)
-        .take((source["highlight_end"].as_u64().unwrap() - source["highlight_start"].as_u64().unwrap()) as usize)
+        .take(
+            (source["highlight_end"].as_u64().unwrap() - source["highlight_start"].as_u64().unwrap())
+                as usize,
+        )
         .collect();
     format!("{line}, `{marked}`")
 }

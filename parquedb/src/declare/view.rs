@@ -46,7 +46,7 @@ impl<S, V> ViewBuilder<S, V> {
     }
 }
 
-impl<S: Record, V: Row> ViewBuilder<S, V> {
+impl<S, V: Row> ViewBuilder<S, V> {
     /// Keeps the source rows for which the condition holds.
     pub fn filter(&mut self, condition: impl Predicate) {
         self.filter = Some(condition.node());
@@ -83,7 +83,10 @@ impl<S: Record, V: Row> ViewBuilder<S, V> {
         output: impl FnOnce(Vec<Column>, Vec<AggregateColumn>) -> Output,
         table: &str,
         refresh: Refresh,
-    ) -> Definition {
+    ) -> Definition
+    where
+        S: Record,
+    {
         Definition::View(ViewDefinition {
             name: V::NAME.to_owned(),
             table: table.to_owned(),
@@ -101,13 +104,19 @@ impl<S: Record, V: Row> ViewBuilder<S, V> {
 
     /// The definition of a view with one row per row.
     #[must_use]
-    pub fn rows(self, table: &str, refresh: Refresh) -> Definition {
+    pub fn rows(self, table: &str, refresh: Refresh) -> Definition
+    where
+        S: Record,
+    {
         self.finish(|columns, _| Output::Rows(columns), table, refresh)
     }
 
     /// The definition of a view with one row per group.
     #[must_use]
-    pub fn groups(self, table: &str, refresh: Refresh) -> Definition {
+    pub fn groups(self, table: &str, refresh: Refresh) -> Definition
+    where
+        S: Record,
+    {
         self.finish(|keys, aggregates| Output::Groups { keys, aggregates }, table, refresh)
     }
 }
