@@ -149,6 +149,14 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 
         #[automatically_derived]
         impl ::parquedb::__private::CollectionRecord for #ident {}
+
+        #[automatically_derived]
+        impl ::parquedb::__private::Member for #ident {
+            type Handle = ::parquedb::__private::CollectionHandle<Self>;
+            fn attach(connection: &::parquedb::__private::Connection) -> Self::Handle {
+                ::parquedb::__private::CollectionHandle::attach(connection)
+            }
+        }
     })
 }
 

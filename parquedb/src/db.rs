@@ -1,41 +1,211 @@
-//! temporary
+//! The database as a program holds it: opening, handles, writing, refreshing, reading.
+
+mod batch;
+mod builder;
+mod handle;
+mod maintenance;
+mod status;
+mod writer;
+
+pub use batch::{Batch, Written};
+pub use builder::Builder;
+pub use handle::{Collection, View};
+pub use maintenance::MaintenanceLoop;
+pub use status::{Lag, ViewStatus};
+
+use crate::clock::Clock;
+use crate::commit::Log;
+use crate::commit::snapshot::Snapshot;
 use crate::declare::declared::Declared;
 use crate::declare::definition::Definition;
-/// t
-#[derive(Debug, Clone)]
-pub struct Connection;
-/// t
+use crate::error::{Error, ErrorKind, Result};
+use crate::evaluate::catalog::Catalog;
+use crate::evaluate::session::session;
+use crate::maintain::freshness::{Freshness, freshness};
+use crate::maintain::streaming::Maintainer;
+use crate::query;
+use crate::store::Requests;
+use crate::types::Timestamp;
+use datafusion::dataframe::DataFrame;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionContext;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A database type: what `database!` declares.
+pub trait Database: Sized {
+    /// The declared members.
+    fn definitions() -> Vec<Definition>;
+    /// The typed handles over an open connection.
+    fn attach(connection: Connection) -> Self;
+    /// The connection behind the handles.
+    fn connection(&self) -> &Connection;
+    /// How to open it.
+    fn builder() -> Builder<Self> {
+        Builder::new()
+    }
+}
+
+/// A collection or view as a member of a database. Implemented by the macros.
 pub trait Member: Declared {
-    /// t
+    /// Its typed handle.
     type Handle;
-    /// t
+    /// The handle over an open connection.
     fn attach(connection: &Connection) -> Self::Handle;
 }
-impl<T: Declared> Member for T {
-    type Handle = std::marker::PhantomData<T>;
-    fn attach(_: &Connection) -> Self::Handle {
-        std::marker::PhantomData
+
+/// An open database without the types of its rows. Cheap to clone; every database type derefs to it.
+#[derive(Clone)]
+pub struct Connection(Arc<Shared>);
+
+struct Shared {
+    log: Log,
+    clock: Arc<dyn Clock>,
+    read_only: bool,
+    session: SessionContext,
+    /// For the definitions it was made from, which another process may change.
+    maintainer: tokio::sync::RwLock<Arc<Maintainer>>,
+    queue: Mutex<Vec<writer::Pending>>,
+    /// Held by whoever computes and makes a commit.
+    writing: tokio::sync::Mutex<()>,
+    failures: Mutex<BTreeMap<String, maintenance::Failure>>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("url", &self.0.log.store().url())
+            .field("seq", &self.0.log.snapshot().seq)
+            .finish_non_exhaustive()
     }
 }
-/// t
-#[derive(Debug)]
-pub struct Builder<D>(std::marker::PhantomData<D>);
-impl<D: Database> Builder<D> {
-    /// t
-    pub async fn open(self, _: impl AsRef<str>) -> crate::Result<D> {
-        Ok(D::attach(Connection))
+
+impl Connection {
+    async fn new(log: Log, definitions: Arc<BTreeMap<String, Definition>>) -> Result<Self> {
+        let maintainer = Maintainer::new(Catalog::new(definitions)?).await?;
+        let clock = Arc::clone(&log.options().clock);
+        let partitions = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self(Arc::new(Shared {
+            session: session(log.store().object_store(), partitions)?,
+            read_only: log.options().read_only,
+            log,
+            clock,
+            maintainer: tokio::sync::RwLock::new(Arc::new(maintainer)),
+            queue: Mutex::new(Vec::new()),
+            writing: tokio::sync::Mutex::new(()),
+            failures: Mutex::new(BTreeMap::new()),
+        })))
     }
-}
-/// t
-pub trait Database: Sized {
-    /// t
-    fn definitions() -> Vec<Definition>;
-    /// t
-    fn attach(connection: Connection) -> Self;
-    /// t
-    fn connection(&self) -> &Connection;
-    /// t
-    fn builder() -> Builder<Self> {
-        Builder(std::marker::PhantomData)
+
+    /// Starts an atomic write of rows of any number of collections.
+    #[must_use]
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.clone())
+    }
+
+    /// Plans a SQL query over the newest snapshot. Collections and views are tables, named like their
+    /// handles (`tail_events`); columns are named like the Rust fields. Nulls follow SQL here. Only
+    /// queries are accepted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a query that does not parse or names what does not exist.
+    pub async fn sql(&self, query: &str) -> Result<DataFrame> {
+        let snapshot = self.snapshot_at(None).await?;
+        query::sql::sql(self, &snapshot, query).await
+    }
+
+    /// The last commit this process knows.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.0.log.snapshot().seq
+    }
+
+    /// Reads the commits that other processes made since. Gives the last commit's number.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the store does not answer, [`ErrorKind::Corrupt`] when what it
+    /// gives is not what was written.
+    pub async fn catch_up(&self) -> Result<u64> {
+        Ok(self.0.log.catch_up().await?.seq)
+    }
+
+    /// Whether a batch of this id was committed within the last seven days.
+    #[must_use]
+    pub fn has_batch(&self, id: &str) -> bool {
+        self.0.log.has_batch(id)
+    }
+
+    /// Moves the rows that still live inside commits to Parquet files, and writes a checkpoint. Happens
+    /// by itself when there is enough of them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the store does not answer; nothing is lost.
+    pub async fn flush(&self) -> Result<()> {
+        self.0.log.flush().await
+    }
+
+    /// Requests to the store since the database was opened.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.0.log.store().requests()
+    }
+
+    /// Where the database is, without secrets.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.0.log.store().url()
+    }
+
+    /// The present time of the database's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.clock.now())
+    }
+
+    pub(crate) fn session(&self) -> &SessionContext {
+        &self.0.session
+    }
+
+    /// The snapshot after commit `seq`, or the newest.
+    pub(crate) async fn snapshot_at(&self, seq: Option<u64>) -> Result<Arc<Snapshot>> {
+        match seq {
+            Some(seq) => self.0.log.snapshot_at(seq).await,
+            None if self.0.read_only => self.0.log.catch_up().await,
+            None => Ok(self.0.log.snapshot()),
+        }
+    }
+
+    /// The prepared views for the snapshot's definitions.
+    pub(crate) async fn maintainer(&self, snapshot: &Snapshot) -> Result<Arc<Maintainer>> {
+        let current = Arc::clone(&*self.0.maintainer.read().await);
+        let known = current.catalog.definitions();
+        // A database opened only for reading may declare what is not stored yet.
+        if Arc::ptr_eq(known, &snapshot.definitions) || **known == *snapshot.definitions || self.0.read_only {
+            return Ok(current);
+        }
+        let catalog = Catalog::new(Arc::clone(&snapshot.definitions))?;
+        let renewed = Arc::new(Maintainer::new(catalog).await?);
+        *self.0.maintainer.write().await = Arc::clone(&renewed);
+        Ok(renewed)
+    }
+
+    /// The plan of a member's rows at a snapshot.
+    pub(crate) async fn readable(&self, snapshot: &Snapshot, member: &str) -> Result<LogicalPlan> {
+        let maintainer = self.maintainer(snapshot).await?;
+        let catalog = &maintainer.catalog;
+        if let Definition::View(_) = catalog.get(member)? {
+            if let Freshness::Invalid { reason } = freshness(catalog, snapshot, member)? {
+                return Err(Error::new(
+                    ErrorKind::InvalidView,
+                    format!("view `{member}` cannot be read: {reason}. Rebuild it with `refresh()` or `run_due()`"),
+                ));
+            }
+        }
+        catalog.rows(snapshot, member)
+    }
+
+    fn failures(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, maintenance::Failure>> {
+        self.0.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,6 +2,7 @@
 //! through these plans: there is no second evaluator.
 
 pub(crate) mod arithmetic;
+pub(crate) mod catalog;
 pub(crate) mod lower;
 pub(crate) mod scan;
 pub(crate) mod session;

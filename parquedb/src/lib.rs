@@ -2,6 +2,7 @@
 
 extern crate self as parquedb;
 
+pub mod clock;
 pub mod commit;
 pub mod db;
 pub mod declare;
@@ -11,10 +12,21 @@ pub mod ingest;
 pub mod maintain;
 pub mod query;
 pub mod store;
+#[doc(hidden)]
+pub mod testing;
 pub mod types;
 
-pub use db::{Builder, Database};
+pub use db::{
+    Batch, Builder, Collection, Connection, Database, Lag, MaintenanceLoop, View, ViewStatus, Written,
+};
 pub use declare::expr::{Expr, Order, TimeUnit};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use datafusion;
+pub use datafusion::arrow;
+pub use maintain::Freshness;
+pub use object_store;
+pub use query::{Find, Found, ReadMetrics};
+pub use store::{Durability, Requests, Store};
 pub use error::{Error, ErrorKind, Result};
 pub use ingest::Row;
 pub use parquedb_derive::{Collection, database, db, views};
@@ -25,7 +37,7 @@ pub use types::{Bytes, Date, Decimal, Json, Timestamp, Ulid, Uuid};
 pub mod __private {
     pub use crate::declare::declared::{CollectionRecord, Declared};
     pub use crate::declare::definition::{CollectionDefinition, Definition};
-    pub use crate::db::{Connection, Member};
+    pub use crate::db::{Collection as CollectionHandle, Connection, Member, View as ViewHandle};
     pub use crate::declare::aggregate::{avg, count, count_distinct, count_rows, max, min, sum};
     pub use crate::declare::expr::{
         Calculated, Chosen, Difference, Expr, Handle, Mapped, NULL, TimeUnit, all, among, any, coalesce, concat,

@@ -5,7 +5,8 @@ use futures::TryStreamExt;
 use object_store::aws::{AmazonS3, Checksum};
 use object_store::path::Path;
 use object_store::{
-    Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig, UpdateVersion,
+    ClientOptions, Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
+    RetryConfig, UpdateVersion,
 };
 use parquedb_tests::s3::{Effect, Fault, Operation};
 use parquedb_tests::{S3Server, cargo_bin};
@@ -33,7 +34,7 @@ async fn body(store: &AmazonS3, path: &str) -> Bytes {
 #[tokio::test]
 async fn what_was_put_is_what_is_got() {
     let (server, store) = started();
-    let path = Path::from("data/a b+c=ü.parquet");
+    let path = Path::parse("data/a b+c=ü.parquet").unwrap();
     let put = store.put(&path, "hello world".into()).await.unwrap();
     let got = store.get(&path).await.unwrap();
     assert_eq!(got.meta.e_tag, put.e_tag);
@@ -182,13 +183,22 @@ async fn a_missing_bucket_and_a_wrong_key_are_told_apart() {
 }
 
 #[tokio::test]
-async fn checksums_are_accepted_when_right() {
+async fn checksums_are_checked() {
     let (server, _) = started();
     let store = server.client("warehouse").with_checksum_algorithm(Checksum::SHA256).build().unwrap();
     store.put(&Path::from("x"), "hello".into()).await.unwrap();
     let mut upload = store.put_multipart(&Path::from("y")).await.unwrap();
     upload.put_part("hello".into()).await.unwrap();
     upload.complete().await.unwrap();
+    assert_eq!(server.objects("warehouse").len(), 2);
+
+    let wrong = "x-amz-checksum-crc32c".parse::<hyper::header::HeaderName>().unwrap();
+    let headers = [(wrong, "AAAAAA==".parse().unwrap())].into_iter().collect();
+    let options = ClientOptions::new().with_default_headers(headers).with_allow_http(true);
+    let retry = RetryConfig { max_retries: 0, ..Default::default() };
+    let store = server.client("warehouse").with_retry(retry).with_client_options(options).build().unwrap();
+    let error = store.put(&Path::from("z"), "hello".into()).await.unwrap_err();
+    assert!(format!("{error:?}").contains("BadDigest"), "{error:?}");
     assert_eq!(server.objects("warehouse").len(), 2);
 }
 

@@ -127,6 +127,13 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
         #row
         #record
         impl ::parquedb::__private::ViewRecord for #name {}
+        #[automatically_derived]
+        impl ::parquedb::__private::Member for #name {
+            type Handle = ::parquedb::__private::ViewHandle<Self>;
+            fn attach(connection: &::parquedb::__private::Connection) -> Self::Handle {
+                ::parquedb::__private::ViewHandle::attach(connection)
+            }
+        }
         #follow
     }
 }

@@ -22,7 +22,7 @@ pub struct Snapshot {
     pub cursors: BTreeMap<String, Arc<Cursor>>,
 }
 
-/// The runs of one table, oldest first. Their sequence ranges never overlap.
+/// The runs of one table. Their sequence ranges never overlap.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     /// The commit that created the table's present contents: its first write, or the last write
@@ -32,9 +32,10 @@ pub struct Table {
     pub changed: u64,
     /// Rows in all runs.
     pub rows: u64,
-    /// Runs in Parquet files.
+    /// Runs in Parquet files, oldest first.
     pub files: Arc<Vec<Arc<DataFile>>>,
-    /// Runs that still live inside their commits, in memory here. All are newer than the files.
+    /// Runs that still live inside their commits, in memory here, oldest first. A large write goes
+    /// to a file at once, so that a file may be newer than some of these.
     pub inline: Vec<Arc<InlineRun>>,
 }
 

@@ -15,6 +15,7 @@ use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFacto
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::{TableProvider, TableType, provider_as_source};
+use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, col, lit};
 use datafusion::physical_expr::conjunction;
 use datafusion::physical_plan::ExecutionPlan;
@@ -55,6 +56,14 @@ pub(crate) fn rows_after(name: &str, schema: &SchemaRef, table: &Table, seq: u64
     let straddling =
         LogicalPlanBuilder::from(straddling).filter(col(SEQ_COLUMN).gt(lit(seq)))?.project(columns.clone())?;
     Ok(straddling.union(LogicalPlanBuilder::from(later).project(columns)?.build()?)?.build()?)
+}
+
+/// The commits after `seq` whose rows a file holds, with the number of rows of each.
+pub(crate) fn commits_of(name: &str, file: &Arc<DataFile>, seq: u64) -> Result<LogicalPlan> {
+    let schema = Arc::new(Schema::new(vec![Field::new(SEQ_COLUMN, DataType::UInt64, false)]));
+    let rows = plan(name, Runs { schema, files: vec![Arc::clone(file)], inline: Vec::new() })?;
+    let rows = LogicalPlanBuilder::from(rows).filter(col(SEQ_COLUMN).gt(lit(seq)))?;
+    Ok(rows.aggregate(vec![col(SEQ_COLUMN)], vec![count(lit(1_i64))])?.build()?)
 }
 
 fn plan(name: &str, runs: Runs) -> Result<LogicalPlan> {

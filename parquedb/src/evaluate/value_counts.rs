@@ -115,7 +115,7 @@ struct Counts {
     input: Input,
     value: DataType,
     converter: RowConverter,
-    interned: HashMap<Box<[u8]>, u32>,
+    interned: HashMap<Vec<u8>, u32>,
     counts: HashMap<(usize, u32), i64>,
     groups: usize,
 }
@@ -169,7 +169,7 @@ impl Counts {
             EmitTo::All => self.groups,
             EmitTo::First(count) => count,
         };
-        let mut order: Vec<(&[u8], u32)> = self.interned.iter().map(|(row, id)| (&**row, *id)).collect();
+        let mut order: Vec<(&[u8], u32)> = self.interned.iter().map(|(row, id)| (row.as_slice(), *id)).collect();
         order.sort_unstable();
         let mut rank = vec![0; order.len()];
         for (position, (_, id)) in order.iter().enumerate() {
@@ -229,6 +229,13 @@ impl GroupsAccumulator for Counts {
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
         self.groups = total;
         self.add_states(&states[0], groups, None)
+    }
+
+    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        let each = (0..values[0].len()).collect::<Vec<_>>();
+        let mut states = Counts::new(self.input, &state_type(&self.value))?;
+        GroupsAccumulator::update_batch(&mut states, values, &each, filter, each.len())?;
+        states.state(EmitTo::All)
     }
 
     fn size(&self) -> usize {

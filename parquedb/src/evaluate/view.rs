@@ -184,3 +184,26 @@ pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef, owner: &str) -> R
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .map_err(|error| Error::with_source(ErrorKind::Invalid, format!("`{owner}`: {error}"), error))
 }
+
+/// The batch with its columns in the schema's order, found by name.
+pub(crate) fn conform_by_name(batch: &RecordBatch, schema: &SchemaRef, owner: &str) -> Result<RecordBatch> {
+    if batch.schema_ref() == schema {
+        return Ok(batch.clone());
+    }
+    if batch.num_columns() > schema.fields().len() {
+        let unknown = batch.schema_ref().fields().iter().find(|field| schema.field_with_name(field.name()).is_err());
+        if let Some(unknown) = unknown {
+            return Err(Error::invalid(format!("`{owner}` has no column `{}`", unknown.name())));
+        }
+    }
+    let indices = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            batch.schema_ref().index_of(field.name()).map_err(|_| {
+                Error::invalid(format!("`{owner}`: the batch has no column `{}`", field.name()))
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    conform(&batch.project(&indices)?, schema, owner)
+}

@@ -81,7 +81,10 @@ impl Stored {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the server stands for another machine, with a clock of its own")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the server stands for another machine, with a clock of its own"
+)]
 fn now() -> Timestamp {
     Timestamp::from(SystemTime::now())
 }
@@ -236,8 +239,9 @@ impl S3 for Objects {
         let (bytes, content_range) = match input.range {
             None => (stored.bytes.clone(), None),
             Some(range) => {
-                let range =
-                    range.check(total as u64).map_err(|error| s3_error!(InvalidRange, "{error} of {total}"))?;
+                let range = range
+                    .check(total as u64)
+                    .map_err(|error| s3_error!(InvalidRange, "{error} of {total}"))?;
                 let text = format!("bytes {}-{}/{total}", range.start, range.end.saturating_sub(1));
                 (stored.bytes.slice(range.start as usize..range.end as usize), Some(text))
             }
@@ -454,7 +458,8 @@ fn list(
     limit: usize,
 ) -> Page {
     let mut page = Page { contents: Vec::new(), prefixes: Vec::new(), next: None };
-    let done_key = token.and_then(|token| token.strip_prefix('k')).or(start_after.filter(|_| token.is_none()));
+    let done_key =
+        token.and_then(|token| token.strip_prefix('k')).or(start_after.filter(|_| token.is_none()));
     let mut done_prefix = token.and_then(|token| token.strip_prefix('p')).map(str::to_owned);
     let lower = match done_key.or(done_prefix.as_deref()) {
         Some(key) if key >= prefix => Bound::Excluded(key.to_owned()),

@@ -1,0 +1,228 @@
+//! What a commit contains, and its sections. Nothing here depends on the slot the commit gets, so a
+//! commit that lost its slot moves to the next one without being encoded again.
+
+use super::envelope::{Builder, Header, Sealed, Section};
+use super::snapshot::DataFile;
+use crate::declare::definition::Definition;
+use crate::error::{Error, ErrorKind, Result};
+use arrow::ipc::CompressionType;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
+use arrow::record_batch::RecordBatch;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Kinds of sections. 8 to 15 are kept for `Remove`, `Pin`, `Watermark` and `Published`.
+pub(super) mod kind {
+    pub(in super::super) const INTENT: u16 = 1;
+    pub(in super::super) const INLINE: u16 = 2;
+    pub(in super::super) const ADD: u16 = 3;
+    pub(in super::super) const REPLACE_INLINE: u16 = 4;
+    pub(in super::super) const CURSORS: u16 = 5;
+    pub(in super::super) const META: u16 = 6;
+    pub(in super::super) const CLEAR: u16 = 7;
+    pub(in super::super) const MANIFEST: u16 = 32;
+}
+
+/// Below this size compressing rows costs more than it saves.
+const COMPRESS_FROM: usize = 4096;
+
+/// What the commit was computed from.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Intent {
+    pub(super) base_seq: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) batch_ids: Vec<String>,
+}
+
+/// Rows inside the commit. They all count once: a column of weights is kept for later.
+#[derive(Debug, Clone)]
+pub(super) struct InlineRows {
+    pub(super) table: String,
+    pub(super) batches: Vec<RecordBatch>,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+}
+
+/// Rows in a file that was written for this commit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct AddedFile {
+    pub(super) table: String,
+    pub(super) path: String,
+    pub(super) size: u64,
+    pub(super) rows: u64,
+    pub(super) checksum: u64,
+}
+
+/// Inline runs of earlier commits that are now in files: no change of rows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ReplaceInline {
+    pub(super) table: String,
+    pub(super) file: DataFile,
+}
+
+/// How far a view has absorbed its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Absorbed {
+    /// All source rows, those of this commit too.
+    ThisCommit,
+    /// The source rows up to a commit.
+    Through(u64),
+}
+
+/// What a view has absorbed. The source's identity is that of the source after this commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CursorWrite {
+    /// The view's name.
+    pub view: String,
+    /// Hash of the definition that its rows follow.
+    pub definition: String,
+    /// The source's name.
+    pub source: String,
+    /// How far.
+    pub absorbed: Absorbed,
+}
+
+/// The content of a commit.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Body {
+    pub(super) intent: Intent,
+    /// Tables whose earlier rows all go.
+    pub(super) cleared: Vec<String>,
+    pub(super) inline: Vec<InlineRows>,
+    pub(super) added: Vec<AddedFile>,
+    pub(super) replaced: Vec<ReplaceInline>,
+    pub(super) cursors: Vec<CursorWrite>,
+    pub(super) definitions: Option<Arc<BTreeMap<String, Definition>>>,
+}
+
+pub(super) fn write_json<T: Serialize>(buffer: &mut Vec<u8>, value: &T) -> Result<()> {
+    serde_json::to_writer(buffer, value)
+        .map_err(|error| Error::with_source(ErrorKind::Invalid, "cannot encode a commit", error))
+}
+
+impl Body {
+    /// Encodes the commit. Sets the sizes of the inline sections.
+    pub(super) fn seal(&mut self, header: Header) -> Result<Sealed> {
+        let sections = 1
+            + self.inline.len()
+            + usize::from(!self.cleared.is_empty())
+            + usize::from(!self.added.is_empty())
+            + usize::from(!self.replaced.is_empty())
+            + usize::from(!self.cursors.is_empty())
+            + usize::from(self.definitions.is_some());
+        let mut builder = Builder::new(sections, 1024 + 4096 * self.inline.len())?;
+        builder.section(kind::INTENT, |buffer| write_json(buffer, &self.intent))?;
+        if let Some(definitions) = &self.definitions {
+            builder.section(kind::META, |buffer| write_json(buffer, definitions.as_ref()))?;
+        }
+        if !self.cleared.is_empty() {
+            builder.section(kind::CLEAR, |buffer| write_json(buffer, &self.cleared))?;
+        }
+        if !self.added.is_empty() {
+            builder.section(kind::ADD, |buffer| write_json(buffer, &self.added))?;
+        }
+        if !self.replaced.is_empty() {
+            builder.section(kind::REPLACE_INLINE, |buffer| write_json(buffer, &self.replaced))?;
+        }
+        if !self.cursors.is_empty() {
+            builder.section(kind::CURSORS, |buffer| write_json(buffer, &self.cursors))?;
+        }
+        for inline in &mut self.inline {
+            inline.bytes = builder.section(kind::INLINE, |buffer| write_rows(buffer, inline))?;
+        }
+        Ok(builder.seal(header))
+    }
+
+    /// Reads the sections of a commit whose checksums are right.
+    pub(super) fn open(sections: &[Section], place: &str) -> Result<Body> {
+        let mut body = Body::default();
+        for section in sections {
+            match section.kind {
+                kind::INTENT => body.intent = read_json(section, place)?,
+                kind::META => body.definitions = Some(Arc::new(read_json(section, place)?)),
+                kind::CLEAR => body.cleared = read_json(section, place)?,
+                kind::ADD => body.added = read_json(section, place)?,
+                kind::REPLACE_INLINE => body.replaced = read_json(section, place)?,
+                kind::CURSORS => body.cursors = read_json(section, place)?,
+                kind::INLINE => body.inline.push(read_rows(section, place)?),
+                _ if section.optional => {}
+                other => {
+                    return Err(Error::invalid(format!(
+                        "commit {place} has a section of kind {other}, written by a newer version of the library; use that version"
+                    )));
+                }
+            }
+        }
+        Ok(body)
+    }
+}
+
+pub(super) fn read_json<T: DeserializeOwned>(section: &Section, place: &str) -> Result<T> {
+    serde_json::from_slice(&section.bytes).map_err(|error| {
+        let message = format!("section of kind {} of {place} cannot be read: {error}", section.kind);
+        Error::with_source(ErrorKind::Corrupt, message, error)
+    })
+}
+
+/// The bytes that rows take in memory, without what slices share.
+pub(super) fn memory_size(batches: &[RecordBatch]) -> usize {
+    let columns = batches.iter().flat_map(RecordBatch::columns);
+    columns
+        .map(|column| {
+            column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+        })
+        .sum()
+}
+
+fn write_rows(buffer: &mut Vec<u8>, inline: &InlineRows) -> Result<()> {
+    let failed = |error: arrow::error::ArrowError| {
+        Error::with_source(
+            ErrorKind::Invalid,
+            format!("cannot encode the rows of {}: {error}", inline.table),
+            error,
+        )
+    };
+    let Some(first) = inline.batches.first() else {
+        return Err(Error::invalid(format!("no rows of {} to encode", inline.table)));
+    };
+    let name = inline.table.as_bytes();
+    let length = u16::try_from(name.len())
+        .map_err(|_| Error::invalid(format!("the name {} is too long", inline.table)))?;
+    buffer.extend_from_slice(&length.to_le_bytes());
+    buffer.extend_from_slice(name);
+    while !buffer.len().is_multiple_of(8) {
+        buffer.push(0);
+    }
+    let mut options = IpcWriteOptions::default();
+    if memory_size(&inline.batches) >= COMPRESS_FROM {
+        options = options.try_with_compression(Some(CompressionType::ZSTD)).map_err(failed)?;
+    }
+    let mut writer = StreamWriter::try_new_with_options(buffer, &first.schema(), options).map_err(failed)?;
+    for batch in &inline.batches {
+        writer.write(batch).map_err(failed)?;
+    }
+    writer.finish().map_err(failed)
+}
+
+fn read_rows(section: &Section, place: &str) -> Result<InlineRows> {
+    let corrupt = |what: String| Error::corrupt(format!("the rows in commit {place} cannot be read: {what}"));
+    let bytes = &section.bytes;
+    let length = match bytes.get(..2) {
+        Some(length) => usize::from(u16::from_le_bytes([length[0], length[1]])),
+        None => return Err(corrupt("the section is empty".to_owned())),
+    };
+    let name = bytes.get(2..2 + length).ok_or_else(|| corrupt("the table's name is cut".to_owned()))?;
+    let table = String::from_utf8(name.to_vec()).map_err(|error| corrupt(error.to_string()))?;
+    let start = (2 + length).next_multiple_of(8);
+    let stream = bytes.get(start..).ok_or_else(|| corrupt("there are none".to_owned()))?;
+    let reader = StreamReader::try_new(std::io::Cursor::new(stream), None)
+        .map_err(|error| corrupt(error.to_string()))?;
+    let batches: Vec<RecordBatch> =
+        reader.collect::<Result<_, _>>().map_err(|error| corrupt(error.to_string()))?;
+    let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+    Ok(InlineRows { table, batches, rows, bytes: bytes.len() as u64 })
+}

@@ -1,0 +1,139 @@
+//! The state at one commit in one object, and the hint at the last of them.
+
+use super::body::{kind, read_json, write_json};
+use super::envelope::{self, Builder, Header, ObjectKind, Sealed, Section};
+use super::layout;
+use super::snapshot::{Cursor, DataFile, Snapshot, Table};
+use super::state::{BatchIds, State, Tip};
+use crate::declare::definition::Definition;
+use crate::error::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    definitions: Arc<BTreeMap<String, Definition>>,
+    tables: BTreeMap<String, StoredTable>,
+    cursors: BTreeMap<String, Cursor>,
+    /// Oldest first, with the times of their commits.
+    batch_ids: Vec<(i64, String)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredTable {
+    identity: u64,
+    changed: u64,
+    rows: u64,
+    files: Vec<DataFile>,
+}
+
+/// Encodes a state without inline runs. Whoever has some must flush them first.
+pub(super) fn seal(state: &State, batch_ids: &BatchIds, writer_id: Uuid, epoch: u64) -> Result<Sealed> {
+    let snapshot = &state.snapshot;
+    let stored = |table: &Table| StoredTable {
+        identity: table.identity,
+        changed: table.changed,
+        rows: table.rows,
+        files: table.files.iter().map(|file| file.as_ref().clone()).collect(),
+    };
+    let manifest = Manifest {
+        definitions: Arc::clone(&snapshot.definitions),
+        tables: snapshot.tables.iter().map(|(name, table)| (name.clone(), stored(table))).collect(),
+        cursors: snapshot
+            .cursors
+            .iter()
+            .map(|(name, cursor)| (name.clone(), cursor.as_ref().clone()))
+            .collect(),
+        batch_ids: batch_ids.iter().cloned().collect(),
+    };
+    let mut json = Vec::new();
+    write_json(&mut json, &manifest)?;
+    let compressed = zstd::stream::encode_all(json.as_slice(), 3)
+        .map_err(|error| Error::with_source(ErrorKind::Invalid, "cannot compress a checkpoint", error))?;
+    let mut builder = Builder::new(1, compressed.len())?;
+    builder.section(kind::MANIFEST, |buffer| {
+        buffer.extend_from_slice(&compressed);
+        Ok(())
+    })?;
+    Ok(builder.seal(Header {
+        kind: ObjectKind::Checkpoint,
+        seq: state.tip.seq,
+        commit_id: state.tip.commit_id,
+        previous_id: state.tip.commit_id,
+        previous_hash: state.tip.hash,
+        writer_id,
+        epoch,
+        time: snapshot.time,
+    }))
+}
+
+/// Checks and reads a checkpoint.
+pub(super) fn open(bytes: &Bytes, seq: u64, url: &str) -> Result<(State, BatchIds)> {
+    let place = format!("{} in {url}", layout::checkpoint(seq));
+    let opened = envelope::open(bytes, ObjectKind::Checkpoint, seq, &place)?;
+    let section = opened.sections.iter().find(|section| section.kind == kind::MANIFEST);
+    let section =
+        section.ok_or_else(|| Error::corrupt(format!("checkpoint {place} has no manifest section")))?;
+    let json = zstd::stream::decode_all(section.bytes.as_ref()).map_err(|error| {
+        Error::with_source(ErrorKind::Corrupt, format!("checkpoint {place} cannot be decompressed"), error)
+    })?;
+    let section = Section { kind: section.kind, optional: false, bytes: Bytes::from(json) };
+    let manifest: Manifest = read_json(&section, &place)?;
+    let restored = |table: StoredTable| {
+        Arc::new(Table {
+            identity: table.identity,
+            changed: table.changed,
+            rows: table.rows,
+            files: Arc::new(table.files.into_iter().map(Arc::new).collect()),
+            inline: Vec::new(),
+        })
+    };
+    let mut batch_ids = BatchIds::default();
+    for (time, id) in &manifest.batch_ids {
+        batch_ids.insert(id, *time);
+    }
+    let snapshot = Snapshot {
+        seq,
+        time: opened.header.time,
+        definitions: manifest.definitions,
+        tables: manifest.tables.into_iter().map(|(name, table)| (name, restored(table))).collect(),
+        cursors: manifest.cursors.into_iter().map(|(name, cursor)| (name, Arc::new(cursor))).collect(),
+    };
+    let tip = Tip { seq, commit_id: opened.header.commit_id, hash: opened.header.previous_hash };
+    Ok((State { snapshot: Arc::new(snapshot), tip }, batch_ids))
+}
+
+const HEAD_MAGIC: &[u8; 8] = b"PQDBHEAD";
+const NO_CHECKPOINT: u64 = u64::MAX;
+
+/// Where to start reading: a hint, never trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hint {
+    pub(super) seq: u64,
+    pub(super) checkpoint: Option<u64>,
+}
+
+impl Hint {
+    pub(super) fn encode(self) -> Bytes {
+        let mut bytes = Vec::with_capacity(28);
+        bytes.extend_from_slice(HEAD_MAGIC);
+        bytes.extend_from_slice(&self.seq.to_le_bytes());
+        bytes.extend_from_slice(&self.checkpoint.unwrap_or(NO_CHECKPOINT).to_le_bytes());
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        Bytes::from(bytes)
+    }
+
+    /// `None` where the bytes are no hint.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Hint> {
+        let (content, checksum) = bytes.split_at_checked(24)?;
+        let number = |at: usize| content.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
+        if &content[..8] != HEAD_MAGIC || crc32c::crc32c(content).to_le_bytes() != *checksum {
+            return None;
+        }
+        let checkpoint = Some(number(16)?).filter(|checkpoint| *checkpoint != NO_CHECKPOINT);
+        Some(Hint { seq: number(8)?, checkpoint })
+    }
+}

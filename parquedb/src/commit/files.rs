@@ -1,0 +1,72 @@
+//! Rows into a Parquet file.
+
+use super::body::AddedFile;
+use super::layout;
+use super::snapshot::SEQ_COLUMN;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::Store;
+use arrow::array::{ArrayRef, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Small enough to prune by, large enough to compress well.
+const ROWS_PER_GROUP: usize = 131_072;
+
+/// Writes rows to a new file. Where `with_seq` is set the file has one more column, with the commit
+/// each row came in; otherwise the numbers do not matter.
+pub(super) async fn write(
+    store: &Store,
+    table: String,
+    is_view: bool,
+    runs: Vec<(u64, Vec<RecordBatch>)>,
+    with_seq: bool,
+) -> Result<AddedFile> {
+    let rows = runs.iter().flat_map(|(_, batches)| batches).map(|batch| batch.num_rows() as u64).sum();
+    let encoding = tokio::task::spawn_blocking(move || encode(&runs, with_seq));
+    let encoded = encoding.await.unwrap_or_else(|error| Err(Box::new(error) as Box<_>));
+    let bytes = encoded.map_err(|error| {
+        let message = format!("cannot write the rows of {table} as Parquet: {error}");
+        Error::with_source(ErrorKind::Invalid, message, error)
+    })?;
+    let path = layout::new_data_file(&table, is_view);
+    let (size, checksum) = (bytes.len() as u64, xxh3_64(&bytes));
+    store.put(&path, bytes).await?;
+    Ok(AddedFile { table, path: path.to_string(), size, rows, checksum })
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn encode(runs: &[(u64, Vec<RecordBatch>)], with_seq: bool) -> Result<Bytes, Failure> {
+    let first = runs.iter().flat_map(|(_, batches)| batches).next().ok_or("there are none")?;
+    let schema = if with_seq {
+        let seq = Arc::new(Field::new(SEQ_COLUMN, DataType::UInt64, false));
+        let fields: Vec<_> = first.schema().fields().iter().cloned().chain([seq]).collect();
+        Arc::new(Schema::new_with_metadata(fields, first.schema().metadata().clone()))
+    } else {
+        first.schema()
+    };
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))?;
+    for (seq, batches) in runs {
+        for batch in batches {
+            if with_seq {
+                let seqs: ArrayRef = Arc::new(UInt64Array::from_value(*seq, batch.num_rows()));
+                let columns = batch.columns().iter().cloned().chain([seqs]).collect();
+                writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns)?)?;
+            } else {
+                writer.write(batch)?;
+            }
+        }
+    }
+    Ok(Bytes::from(writer.into_inner()?))
+}

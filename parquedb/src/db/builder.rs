@@ -1,0 +1,220 @@
+//! Opening a database.
+
+use super::{Connection, Database};
+use crate::clock::Clock;
+use crate::commit::{Absorbed, Changes, CursorWrite, Log, LogOptions};
+use crate::commit::snapshot::Snapshot;
+use crate::declare::definition::{CollectionDefinition, Definition};
+use crate::declare::plan::Refresh;
+use crate::error::{Error, ErrorKind, Result};
+use crate::evaluate::catalog::Catalog;
+use crate::maintain::schedule;
+use crate::store::{Durability, Store};
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// How to open a database.
+#[derive(Debug)]
+#[must_use = "a builder opens nothing until `open` is awaited"]
+pub struct Builder<D> {
+    options: LogOptions,
+    durability: Durability,
+    database: PhantomData<fn() -> D>,
+}
+
+impl<D: Database> Builder<D> {
+    pub(super) fn new() -> Self {
+        Self { options: LogOptions::default(), durability: Durability::Sync, database: PhantomData }
+    }
+
+    /// Reads only. The database must exist; views declared here that it does not store cannot be read.
+    pub fn read_only(mut self) -> Self {
+        self.options.read_only = true;
+        self.options.create_if_missing = false;
+        self
+    }
+
+    /// Refuses to create the database where there is none.
+    pub fn existing(mut self) -> Self {
+        self.options.create_if_missing = false;
+        self
+    }
+
+    /// Takes times from this clock: commits' times, schedules, lags.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.options.clock = clock;
+        self
+    }
+
+    /// When a commit on a local disk counts as written. By default when the disk has it.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The settings of the log.
+    pub fn log_options(mut self, change: impl FnOnce(&mut LogOptions)) -> Self {
+        change(&mut self.options);
+        self
+    }
+
+    /// Opens the database at a URL: `memory:///`, `file:///path`, a plain path,
+    /// `s3://bucket/prefix` or `https://ACCOUNT.r2.cloudflarestorage.com/bucket/prefix`. It is created
+    /// where there is none, and gets what the program declares and it does not have.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a URL or a declaration that cannot be, or a collection whose stored
+    /// columns are others; [`ErrorKind::NotFound`], [`ErrorKind::Unavailable`] and
+    /// [`ErrorKind::Corrupt`] from the store.
+    pub async fn open(self, url: impl AsRef<str>) -> Result<D> {
+        let store = Store::open_with(url.as_ref(), self.durability)?;
+        self.open_store(store).await
+    }
+
+    /// Opens the database in a store of the program's own.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    pub async fn open_store(self, store: Store) -> Result<D> {
+        let declared = D::definitions();
+        for definition in &declared {
+            if let Definition::View(view) = definition {
+                if let Refresh::Scheduled { schedule, .. } = &view.refresh {
+                    schedule::parse(schedule).map_err(|error| error.context(format!("view `{}`", view.name)))?;
+                }
+            }
+        }
+        let log = Log::open(store, self.options).await?;
+        let definitions = if log.options().read_only {
+            merged(&log.snapshot(), &declared)?.unwrap_or_else(|| log.snapshot().definitions.as_ref().clone())
+        } else {
+            declare(&log, &declared).await?
+        };
+        Ok(D::attach(Connection::new(log, Arc::new(definitions)).await?))
+    }
+}
+
+/// Stores what is declared and not stored yet.
+async fn declare(log: &Log, declared: &[Definition]) -> Result<BTreeMap<String, Definition>> {
+    loop {
+        let snapshot = log.snapshot();
+        let Some(definitions) = merged(&snapshot, declared)? else {
+            return Ok(snapshot.definitions.as_ref().clone());
+        };
+        let catalog = Catalog::new(Arc::new(definitions.clone()))?;
+        let mut cursors = Vec::new();
+        for view in catalog.views() {
+            // Over a source without rows a view is complete as soon as it is declared.
+            if !snapshot.cursors.contains_key(&view.name) && is_empty(&catalog, &snapshot, &view.plan.source) {
+                cursors.push(CursorWrite {
+                    view: view.name.clone(),
+                    definition: catalog.hash(&view.name)?.to_owned(),
+                    source: view.plan.source.clone(),
+                    absorbed: Absorbed::ThisCommit,
+                });
+            }
+        }
+        let changes =
+            Changes { base: Some(snapshot.seq), definitions: Some(definitions), cursors, ..Changes::default() };
+        match log.commit(changes).await {
+            Ok(done) => return Ok(done.snapshot.definitions.as_ref().clone()),
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                log.catch_up().await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether a member and everything it is computed from has no rows at all.
+fn is_empty(catalog: &Catalog, snapshot: &Snapshot, name: &str) -> bool {
+    let here = snapshot.tables.get(name).is_none_or(|table| table.rows == 0);
+    here && match catalog.get(name) {
+        Ok(Definition::View(view)) => is_empty(catalog, snapshot, &view.plan.source),
+        _ => true,
+    }
+}
+
+/// The stored definitions with the declared ones, or nothing when all are stored.
+fn merged(snapshot: &Snapshot, declared: &[Definition]) -> Result<Option<BTreeMap<String, Definition>>> {
+    let mut definitions = snapshot.definitions.as_ref().clone();
+    let mut changed = false;
+    for definition in declared {
+        let name = definition.name();
+        if let Some(other) =
+            definitions.values().find(|other| other.name() != name && other.table() == definition.table())
+        {
+            return Err(Error::invalid(format!(
+                "`{name}` and `{}` both have the table name `{}`",
+                other.name(),
+                definition.table()
+            )));
+        }
+        match definitions.get(name) {
+            Some(stored) if stored == definition => continue,
+            Some(Definition::Collection(stored)) => match definition {
+                Definition::Collection(new) => check_evolution(stored, new, snapshot)?,
+                Definition::View(_) => return Err(other_kind(name, "collection", "view")),
+            },
+            Some(Definition::View(_)) if matches!(definition, Definition::Collection(_)) => {
+                return Err(other_kind(name, "view", "collection"));
+            }
+            _ => {}
+        }
+        definitions.insert(name.to_owned(), definition.clone());
+        changed = true;
+    }
+    Ok(changed.then_some(definitions))
+}
+
+fn other_kind(name: &str, stored: &str, declared: &str) -> Error {
+    Error::invalid(format!(
+        "the database stores `{name}` as a {stored}, the program declares a {declared}: choose another name"
+    ))
+}
+
+/// Rows that were written must still fit: columns may be added if they can be null.
+fn check_evolution(stored: &CollectionDefinition, new: &CollectionDefinition, snapshot: &Snapshot) -> Result<()> {
+    if snapshot.tables.get(&stored.name).is_none_or(|table| table.rows == 0) {
+        return Ok(());
+    }
+    let name = &stored.name;
+    for field in stored.schema.fields() {
+        match new.schema.field_with_name(field.name()) {
+            Ok(same) if same == field.as_ref() => {}
+            Ok(other) => {
+                return Err(Error::invalid(format!(
+                    "collection `{name}`: column `{}` is stored as {} ({}), the program declares {} ({}). \
+                     A stored column cannot change its type: declare a new column",
+                    field.name(),
+                    field.data_type(),
+                    nullability(field.is_nullable()),
+                    other.data_type(),
+                    nullability(other.is_nullable()),
+                )));
+            }
+            Err(_) => {
+                return Err(Error::invalid(format!(
+                    "collection `{name}`: the stored column `{}` is not declared. A column that has rows cannot \
+                     be dropped: keep the field",
+                    field.name()
+                )));
+            }
+        }
+    }
+    for field in new.schema.fields() {
+        if stored.schema.field_with_name(field.name()).is_err() && !field.is_nullable() {
+            return Err(Error::invalid(format!(
+                "collection `{name}`: the new column `{}` must be an `Option`, because the stored rows have no \
+                 value for it",
+                field.name()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn nullability(nullable: bool) -> &'static str {
+    if nullable { "optional" } else { "required" }
+}

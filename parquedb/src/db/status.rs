@@ -1,0 +1,138 @@
+//! What can be said of each view: its state, its size, how far it is behind.
+
+use super::Connection;
+use crate::commit::snapshot::Table;
+use crate::declare::definition::ViewDefinition;
+use crate::declare::plan::Refresh;
+use crate::error::Result;
+use crate::evaluate::scan::commits_of;
+use crate::maintain::Freshness;
+use crate::maintain::freshness::freshness;
+use crate::maintain::schedule::next_due;
+use crate::types::Timestamp;
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use serde::Serialize;
+
+/// The status of a view.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ViewStatus {
+    /// The Rust struct's name.
+    pub name: String,
+    /// Its name in SQL.
+    pub table: String,
+    /// What it is computed from.
+    pub source: String,
+    /// When it absorbs changes.
+    pub refresh: Refresh,
+    /// Whether it holds what its definition gives.
+    #[serde(flatten)]
+    pub freshness: Freshness,
+    /// Its rows; nothing while it is invalid.
+    pub rows: Option<u64>,
+    /// Its Parquet files.
+    pub files: u64,
+    /// Their size with that of what still lives inside commits, in bytes.
+    pub bytes: u64,
+    /// The commit up to which it has absorbed its source.
+    pub seq: Option<u64>,
+    /// How far it is behind.
+    pub lag: Lag,
+    /// When it was last refreshed.
+    pub refreshed: Option<Timestamp>,
+    /// When it is next due, if it has a schedule.
+    pub next_due: Option<Timestamp>,
+    /// Why the last attempt to refresh it failed, if it did.
+    pub error: Option<String>,
+}
+
+/// What a view has not absorbed. All zero for a fresh one; counted for the direct source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Lag {
+    /// Commits that changed its source.
+    pub commits: u64,
+    /// Rows its source got.
+    pub rows: u64,
+    /// Time since it was last refreshed, in microseconds.
+    pub micros: i64,
+}
+
+impl Connection {
+    /// The status of every view, each after its source.
+    ///
+    /// # Errors
+    /// As reading the views.
+    pub async fn status(&self) -> Result<Vec<ViewStatus>> {
+        let snapshot = self.snapshot_at(None).await?;
+        let maintainer = self.maintainer(&snapshot).await?;
+        let mut result = Vec::new();
+        for view in maintainer.catalog.views() {
+            let state = freshness(&maintainer.catalog, &snapshot, &view.name)?;
+            let table = snapshot.tables.get(&view.name);
+            let cursor = snapshot.cursors.get(&view.name);
+            let rows = match &state {
+                Freshness::Invalid { .. } => None,
+                _ => {
+                    let plan = maintainer.catalog.rows(&snapshot, &view.name)?;
+                    Some(self.session().execute_logical_plan(plan).await?.count().await? as u64)
+                }
+            };
+            let refreshed = cursor.map(|cursor| Timestamp::from_micros(cursor.refreshed));
+            let lag = match (&state, cursor) {
+                (Freshness::Stale, Some(cursor)) => {
+                    let source = snapshot.tables.get(&view.plan.source);
+                    let (commits, rows) = match source {
+                        Some(source) => self.behind(view, source, cursor.seq).await?,
+                        None => (0, 0),
+                    };
+                    Lag { commits, rows, micros: self.now().as_micros().saturating_sub(cursor.refreshed).max(0) }
+                }
+                _ => Lag::default(),
+            };
+            result.push(ViewStatus {
+                name: view.name.clone(),
+                table: view.table.clone(),
+                source: view.plan.source.clone(),
+                refresh: view.refresh.clone(),
+                rows,
+                files: table.map_or(0, |table| table.files.len() as u64),
+                bytes: table.map_or(0, |table| size(table)),
+                seq: cursor.map(|cursor| cursor.seq),
+                lag,
+                next_due: match refreshed {
+                    Some(last) => next_due(&view.refresh, last)?,
+                    None => None,
+                },
+                refreshed,
+                error: self.failures().get(&view.name).map(|failure| failure.message.clone()),
+                freshness: state,
+            });
+        }
+        Ok(result)
+    }
+
+    /// The commits and rows of a source's table after commit `seq`.
+    async fn behind(&self, view: &ViewDefinition, source: &Table, seq: u64) -> Result<(u64, u64)> {
+        let mut commits = source.inline.iter().filter(|run| run.seq > seq).count() as u64;
+        let mut rows = source.inline.iter().filter(|run| run.seq > seq).map(|run| run.rows).sum::<u64>();
+        for file in source.files.iter().filter(|file| file.last_seq > seq) {
+            if file.first_seq == file.last_seq {
+                commits += 1;
+                rows += file.rows;
+                continue;
+            }
+            let plan = commits_of(&view.plan.source, file, seq)?;
+            let counts = self.session().execute_logical_plan(plan).await?.collect().await?;
+            for batch in &counts {
+                commits += batch.num_rows() as u64;
+                rows += arrow::compute::sum(batch.column(1).as_primitive::<Int64Type>()).unwrap_or(0) as u64;
+            }
+        }
+        Ok((commits, rows))
+    }
+}
+
+fn size(table: &Table) -> u64 {
+    table.files.iter().map(|file| file.size).sum::<u64>() + table.inline.iter().map(|run| run.bytes).sum::<u64>()
+}

@@ -1,0 +1,149 @@
+//! The declared members of a database and the plan that reads each of them at a snapshot.
+
+use super::scan;
+use super::view;
+use crate::commit::snapshot::Snapshot;
+use crate::declare::definition::{Definition, ViewDefinition};
+use crate::error::{Error, ErrorKind, Result};
+use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::LogicalPlan;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The declared members, what each stores, and the order in which views follow their sources.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    definitions: Arc<BTreeMap<String, Definition>>,
+    stored: BTreeMap<String, SchemaRef>,
+    hashes: BTreeMap<String, String>,
+    views: Vec<String>,
+}
+
+impl Catalog {
+    /// Checks the definitions against each other: every source is a member, no view follows itself.
+    pub(crate) fn new(definitions: Arc<BTreeMap<String, Definition>>) -> Result<Self> {
+        let views = in_order(&definitions)?;
+        let mut catalog = Self { definitions, stored: BTreeMap::new(), hashes: BTreeMap::new(), views };
+        for (name, definition) in catalog.definitions.iter() {
+            let stored = match definition {
+                Definition::Collection(collection) => Arc::clone(&collection.schema),
+                Definition::View(view) => {
+                    catalog.hashes.insert(name.clone(), hash(view)?);
+                    view::stored_schema(view, &catalog.no_rows(&view.plan.source)?)
+                        .map_err(|error| error.context(format!("view `{name}`")))?
+                }
+            };
+            catalog.stored.insert(name.clone(), stored);
+        }
+        Ok(catalog)
+    }
+
+    pub(crate) fn definitions(&self) -> &Arc<BTreeMap<String, Definition>> {
+        &self.definitions
+    }
+
+    /// The views, each after its source.
+    pub(crate) fn views(&self) -> impl Iterator<Item = &ViewDefinition> {
+        self.views.iter().filter_map(|name| match self.definitions.get(name) {
+            Some(Definition::View(view)) => Some(view),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Result<&Definition> {
+        self.definitions
+            .get(name)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("the database has no member `{name}`")))
+    }
+
+    pub(crate) fn view(&self, name: &str) -> Result<&ViewDefinition> {
+        match self.get(name)? {
+            Definition::View(view) => Ok(view),
+            Definition::Collection(_) => {
+                Err(Error::invalid(format!("`{name}` is a collection, not a view: it has nothing to refresh")))
+            }
+        }
+    }
+
+    /// Hash of the view's definition: of its plan, its source and its columns, not of when it refreshes.
+    pub(crate) fn hash(&self, view: &str) -> Result<&str> {
+        self.hashes
+            .get(view)
+            .map(String::as_str)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("the database has no view `{view}`")))
+    }
+
+    /// The columns that a member's runs have.
+    pub(crate) fn stored_schema(&self, name: &str) -> Result<&SchemaRef> {
+        self.stored
+            .get(name)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("the database has no member `{name}`")))
+    }
+
+    /// Whether the member's table only ever gets more rows, so that a later part of it is a delta.
+    /// The table of a grouping view gets states, which change rows that were there.
+    pub(crate) fn appends_rows(&self, name: &str) -> Result<bool> {
+        Ok(match self.get(name)? {
+            Definition::Collection(_) => true,
+            Definition::View(view) => !view::groups(view),
+        })
+    }
+
+    /// A member's rows at a snapshot, as a reader sees them.
+    pub(crate) fn rows(&self, snapshot: &Snapshot, name: &str) -> Result<LogicalPlan> {
+        let table = snapshot.tables.get(name).map(Arc::as_ref);
+        let stored = scan::all_rows(name, self.stored_schema(name)?, table)?;
+        match self.get(name)? {
+            Definition::Collection(_) => Ok(stored),
+            Definition::View(view) => view::result_plan(view, self.no_rows(&view.plan.source)?, stored),
+        }
+    }
+
+    /// The rows that a member with [`Catalog::appends_rows`] got after commit `seq`.
+    pub(crate) fn rows_after(&self, snapshot: &Snapshot, name: &str, seq: u64) -> Result<LogicalPlan> {
+        let schema = self.stored_schema(name)?;
+        match snapshot.tables.get(name) {
+            Some(table) => scan::rows_after(name, schema, table, seq),
+            None => scan::all_rows(name, schema, None),
+        }
+    }
+
+    /// A plan with a member's columns and no rows.
+    fn no_rows(&self, name: &str) -> Result<LogicalPlan> {
+        scan::all_rows(name, self.get(name)?.schema(), None)
+    }
+}
+
+fn hash(view: &ViewDefinition) -> Result<String> {
+    let canonical = serde_json::to_vec(&(&view.plan, &view.schema)).map_err(|error| {
+        Error::with_source(ErrorKind::Invalid, format!("view `{}`: its plan has no JSON form", view.name), error)
+    })?;
+    Ok(blake3::hash(&canonical).to_hex().to_string())
+}
+
+fn in_order(definitions: &BTreeMap<String, Definition>) -> Result<Vec<String>> {
+    let mut order: Vec<String> = Vec::new();
+    for name in definitions.keys() {
+        let mut trail: Vec<&str> = Vec::new();
+        let mut at = name.as_str();
+        while let Some(Definition::View(view)) = definitions.get(at) {
+            if trail.contains(&at) {
+                return Err(Error::invalid(format!("view `{at}` is computed from itself")));
+            }
+            trail.push(at);
+            at = &view.plan.source;
+            if !definitions.contains_key(at) {
+                return Err(Error::invalid(format!(
+                    "view `{}` is computed from `{at}`, which the database does not have",
+                    view.name
+                )));
+            }
+        }
+        for view in trail.into_iter().rev() {
+            if !order.iter().any(|known| known == view) {
+                order.push(view.to_owned());
+            }
+        }
+    }
+    Ok(order)
+}

@@ -1,0 +1,55 @@
+//! Whether a view holds what its definition gives over its source at a snapshot.
+
+use crate::commit::snapshot::Snapshot;
+use crate::declare::definition::Definition;
+use crate::error::Result;
+use crate::evaluate::catalog::Catalog;
+use serde::Serialize;
+
+/// Whether a view holds what its definition gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum Freshness {
+    /// It has absorbed every change of its source.
+    Fresh,
+    /// Its source has changed since it was last refreshed. It shows its source as it was then.
+    Stale,
+    /// It cannot be read: a refresh rebuilds it.
+    Invalid {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Freshness {
+    fn invalid(reason: impl Into<String>) -> Self {
+        Freshness::Invalid { reason: reason.into() }
+    }
+}
+
+/// The state of a view at a snapshot.
+pub(crate) fn freshness(catalog: &Catalog, snapshot: &Snapshot, name: &str) -> Result<Freshness> {
+    let view = catalog.view(name)?;
+    let Some(cursor) = snapshot.cursors.get(name) else {
+        return Ok(Freshness::invalid("it was never built"));
+    };
+    if cursor.definition != catalog.hash(name)? {
+        return Ok(Freshness::invalid("its definition has changed"));
+    }
+    let source = &view.plan.source;
+    if let Definition::View(_) = catalog.get(source)? {
+        match freshness(catalog, snapshot, source)? {
+            Freshness::Fresh => {}
+            Freshness::Stale => return Ok(Freshness::Stale),
+            Freshness::Invalid { reason } => {
+                return Ok(Freshness::invalid(format!("its source `{source}` is invalid: {reason}")));
+            }
+        }
+    }
+    let Some(table) = snapshot.tables.get(source) else { return Ok(Freshness::Fresh) };
+    // A cursor over a source without a table has seen none of whatever came later.
+    if cursor.source_identity != 0 && cursor.source_identity != table.identity {
+        return Ok(Freshness::invalid(format!("its source `{source}` was rebuilt")));
+    }
+    Ok(if table.changed > cursor.seq { Freshness::Stale } else { Freshness::Fresh })
+}
