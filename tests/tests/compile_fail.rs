@@ -53,6 +53,7 @@ fn compile(file: &Path, library: &Path, dependencies: &Path, out: &Path) -> Stri
             render(&message, file, &mut text);
         }
     }
+    assert!(!text.contains("can't find crate"), "{}: the library cannot be loaded", file.display());
     assert_eq!(output.status.success(), text.is_empty(), "{}: rustc failed without an error", file.display());
     text
 }

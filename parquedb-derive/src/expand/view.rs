@@ -142,17 +142,22 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
 /// belongs to the list.
 fn element_name(list: &FieldPath) -> Ident {
     match &list.0[..] {
-        [Step::Field(name)] => Ident::new(&name.to_string(), Span::call_site()),
+        [Step::Field(name)] => without_span(name),
         _ => format_ident!("__element"),
     }
+}
+
+/// The same name without the place where the user wrote it.
+fn without_span(name: &Ident) -> Ident {
+    let mut name = name.clone();
+    name.set_span(Span::call_site());
+    name
 }
 
 /// Where a column is named after its field, the user's token belongs to the value.
 fn field_name(name: &Ident, value: &Expr) -> Ident {
     match value {
-        Expr::Path(path) if path.last_field().is_some_and(|last| last == name) => {
-            Ident::new(&name.to_string(), Span::call_site())
-        }
+        Expr::Path(path) if path.last_field().is_some_and(|last| last == name) => without_span(name),
         _ => name.clone(),
     }
 }

@@ -265,6 +265,17 @@ impl FieldPath {
     }
 }
 
+/// A field named as a keyword, `event.type`, which Rust writes `event.r#type`.
+fn raw(name: Ident) -> Ident {
+    let text = name.to_string();
+    let cannot_be_raw = ["self", "Self", "super", "crate", "_"].contains(&text.as_str());
+    if cannot_be_raw || syn::parse_str::<Ident>(&text).is_ok() {
+        name
+    } else {
+        Ident::new_raw(&text, name.span())
+    }
+}
+
 impl Parse for FieldPath {
     fn parse(input: ParseStream) -> Result<Self> {
         let mut steps = vec![Step::Field(input.parse()?)];
@@ -273,7 +284,7 @@ impl Parse for FieldPath {
                 let dot = input.parse::<Token![.]>()?;
                 // `event.` while typing: keep expanding, so that the editor can complete it.
                 let next = if input.peek(Ident::peek_any) {
-                    input.call(Ident::parse_any)?
+                    raw(input.call(Ident::parse_any)?)
                 } else {
                     Ident::new("__", dot.span)
                 };
