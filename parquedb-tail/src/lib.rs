@@ -16,4 +16,4 @@ pub mod views;
 
 pub use dead_letter::DeadLetters;
 pub use event::TailEvents;
-pub use views::TailDb;
+pub use views::{EndpointMetrics, TailDb, WorkerErrors, WorkerLogs, WorkerRequests};

@@ -1,83 +1,77 @@
-//! The database of tail events (stand-in until the runtime is merged).
-#![allow(missing_docs, clippy::unused_async, clippy::unused_self)]
+//! The views over tail events, and the database of both.
+
 use crate::dead_letter::DeadLetters;
 use crate::event::TailEvents;
-use parquedb::{Result, Timestamp};
 
-#[derive(Debug)]
-pub struct TailDb {
-    pub tail_events: Rows<TailEvents>,
-    pub dead_letters: Rows<DeadLetters>,
-}
-#[derive(Debug)]
-pub struct Rows<T>(std::marker::PhantomData<fn(T)>);
-#[derive(Debug)]
-pub struct Builder;
-impl Builder {
-    pub fn read_only(self) -> Self {
-        self
+parquedb::views! {
+    /// One row per log line.
+    pub WorkerLogs: {
+        $from: TailEvents,
+        $unnest: logs,
+        $select: {
+            script_name,
+            level: logs.level,
+            message: logs.message,
+            timestamp: logs.timestamp,
+            colo: event.request.cf.colo,
+        },
     }
-    pub async fn open(self, url: impl AsRef<str>) -> Result<TailDb> {
-        TailDb::open(url).await
+
+    /// Invocations that failed: their outcome is not `ok`, or they left an exception uncaught. Neither
+    /// implies the other.
+    pub WorkerErrors: {
+        $from: TailEvents,
+        $filter: { $or: [{ outcome: { $ne: "ok" } }, { exceptions[0]: { $exists: true } }] },
+        $select: {
+            script_name,
+            outcome,
+            exception_name: exceptions[0].name,
+            exception_message: exceptions[0].message,
+            url: event.request.url,
+            status: event.response.status,
+            colo: event.request.cf.colo,
+            timestamp: event_timestamp,
+        },
     }
-}
-#[derive(Debug)]
-pub struct Batch;
-#[derive(Debug)]
-pub struct Committed {
-    pub seq: u64,
-    pub repeated: bool,
-}
-impl Batch {
-    pub fn insert<T>(&mut self, _: &Rows<T>, _: Vec<T>) -> Result<()> {
-        Ok(())
+
+    /// Invocations that were HTTP requests.
+    pub WorkerRequests: {
+        $from: TailEvents,
+        $filter: { event.request: { $exists: true } },
+        $select: {
+            script_name,
+            method: event.request.method,
+            url: event.request.url,
+            status: event.response.status,
+            outcome,
+            colo: event.request.cf.colo,
+            country: event.request.cf.country,
+            latency: wall_time,
+            timestamp: event_timestamp,
+        },
     }
-    pub fn id(&mut self, _: impl Into<String>) {}
-    pub async fn commit(self) -> Result<Committed> {
-        Ok(Committed { seq: 0, repeated: false })
-    }
-}
-#[derive(Debug, serde::Serialize)]
-pub struct ViewStatus {
-    name: String,
-}
-#[derive(Debug, serde::Serialize)]
-pub struct Requests {
-    put: u64,
-}
-impl TailDb {
-    pub async fn open(_: impl AsRef<str>) -> Result<Self> {
-        Ok(Self { tail_events: Rows(std::marker::PhantomData), dead_letters: Rows(std::marker::PhantomData) })
-    }
-    pub fn builder() -> Builder {
-        Builder
-    }
-    pub fn batch(&self) -> Batch {
-        Batch
-    }
-    pub fn has_batch(&self, _: &str) -> bool {
-        false
-    }
-    pub async fn status(&self) -> Result<Vec<ViewStatus>> {
-        Ok(vec![])
-    }
-    pub async fn run_due(&self, _: Timestamp) -> Result<()> {
-        Ok(())
-    }
-    pub async fn sql(&self, _: &str) -> Result<Frame> {
-        Ok(Frame)
-    }
-    pub async fn flush(&self) -> Result<()> {
-        Ok(())
-    }
-    pub fn requests(&self) -> Requests {
-        Requests { put: 0 }
+
+    /// Requests per Worker, method and hour; refreshed every hour.
+    pub EndpointMetrics: {
+        $from: WorkerRequests,
+        $groupBy: [script_name, method, { hour: timestamp }],
+        $compute: {
+            request_count: { $count: * },
+            avg_latency: { $avg: latency },
+            error_rate: { $avg: { $cond: [{ $ne: [outcome, "ok"] }, 1, 0] } },
+        },
+        $refresh: { mode: scheduled, schedule: "0 * * * *" },
     }
 }
-#[derive(Debug)]
-pub struct Frame;
-impl Frame {
-    pub async fn collect(self) -> Result<Vec<arrow::array::RecordBatch>> {
-        Ok(vec![])
+
+parquedb::database! {
+    /// Tail events, what could not be read as one, and the views over them.
+    pub struct TailDb {
+        TailEvents,
+        DeadLetters,
+        WorkerLogs,
+        WorkerErrors,
+        WorkerRequests,
+        EndpointMetrics,
     }
 }

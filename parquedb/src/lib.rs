@@ -1,4 +1,57 @@
 //! Embedded database of typed collections and exact materialized views, on Parquet and object storage.
+//!
+//! A program declares collections as structs with [`derive(Collection)`](macro@Collection), views over
+//! them in [`views!`], and what belongs to one database in [`database!`]. It writes rows through
+//! [`Collection`] handles and reads them, and the views, with [`find`](Collection::find) or
+//! [`sql`](Connection::sql).
+//!
+//! ```
+//! use parquedb::{Collection, Timestamp, database, views};
+//!
+//! #[derive(Collection, Debug, Clone)]
+//! pub struct Visit {
+//!     pub page: String,
+//!     pub millis: Option<u32>,
+//!     pub at: Timestamp,
+//! }
+//!
+//! views! {
+//!     /// How often and how fast each page was served, per day.
+//!     pub DailyPages: {
+//!         $from: Visit,
+//!         $groupBy: [page, { day: at }],
+//!         $compute: { visits: $count(*), mean_millis: $avg(millis), slow: $count(*, $filter: millis > 500) },
+//!     }
+//! }
+//!
+//! database! { pub struct Site { Visit, DailyPages } }
+//!
+//! # #[tokio::main] async fn main() -> parquedb::Result<()> {
+//! let db = Site::open("memory:///").await?;
+//! let at = Timestamp::from_millis(1_763_683_200_000)?;
+//! db.visit.insert_many([
+//!     Visit { page: "/".into(), millis: Some(40), at },
+//!     Visit { page: "/".into(), millis: Some(800), at },
+//!     Visit { page: "/".into(), millis: None, at },
+//! ]).await?;
+//!
+//! let pages = db.daily_pages.find(|day| day.page.eq("/")).await?;
+//! assert_eq!((pages[0].visits, pages[0].mean_millis, pages[0].slow), (3, Some(420.0), 1));
+//! # Ok(()) }
+//! ```
+//!
+//! # Where rows and views live
+//!
+//! A URL tells: `memory:///`, a folder, `s3://bucket/prefix` or R2's endpoint. See
+//! [`Builder::open`]. Everything in one commit becomes visible at once: a batch's rows, and what the
+//! streaming views make of them.
+//!
+//! # When views follow
+//!
+//! Streaming views, the default, follow in the same commit. Scheduled ones follow when
+//! [`Connection::run_due`] is called with a time at which they are due, or in the loop that
+//! [`Connection::spawn_maintenance`] starts. Manual ones follow when [`View::refresh`] is called.
+//! [`Connection::status`] tells which are [fresh, stale or invalid](Freshness).
 
 extern crate self as parquedb;
 
@@ -69,3 +122,8 @@ pub mod __private {
         hash
     }
 }
+
+/// The README's example is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
