@@ -4,7 +4,7 @@
 use parquedb::{Collection, database, views};
 
 /// What happened.
-#[derive(Collection)]
+#[derive(Debug, Collection)]
 pub struct Events {
     /// To whom.
     pub who: String,
