@@ -4,6 +4,7 @@ use crate::dead_letter::DeadLetters;
 use crate::event::TailEvents;
 use crate::sink::{Sink, Stored};
 use crate::views::TailDb;
+use parquedb::Timestamp;
 
 impl Sink for TailDb {
     async fn store(
@@ -28,5 +29,10 @@ impl Sink for TailDb {
 
     fn has(&self, id: &str) -> bool {
         self.has_batch(id)
+    }
+
+    fn now(&self) -> Timestamp {
+        // The connection's, not this function.
+        parquedb::Database::connection(self).now()
     }
 }

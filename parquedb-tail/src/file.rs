@@ -12,7 +12,6 @@ pub use summary::Summary;
 
 use crate::decode::Decoded;
 use crate::sink::Sink;
-use crate::types::now;
 use read::{Input, Prefix};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,9 +107,11 @@ pub async fn ingest<S: Sink>(
         0
     };
     let (send, mut batches) = tokio::sync::mpsc::channel::<Result<Batch, FileError>>(2);
-    let (path, source) = (path.to_owned(), name.clone());
+    let (path, source, reader) = (path.to_owned(), name.clone(), Arc::clone(sink));
     // Ends when the file does, or when nobody takes its batches any more.
-    tokio::task::spawn_blocking(move || read_batches(&path, &source, skip, resumable, options.batch, &send));
+    tokio::task::spawn_blocking(move || {
+        read_batches(&*reader, &path, &source, skip, resumable, options.batch, &send)
+    });
     let mut items = skip;
     while let Some(batch) = batches.recv().await {
         let Batch { decoded, id, read } = batch?;
@@ -181,7 +182,8 @@ async fn search<S: Sink>(
     }
 }
 
-fn read_batches(
+fn read_batches<S: Sink>(
+    sink: &S,
     path: &Path,
     name: &str,
     skip: u64,
@@ -217,7 +219,7 @@ fn read_batches(
                 prefix.extend(item.advance);
             }
             if item.position >= skip {
-                batch.push(&item, name, now());
+                batch.push(&item, name, sink.now());
             }
         }
         if batch.items > 0 {

@@ -10,7 +10,6 @@ pub use answer::Answer;
 
 use crate::decode::{BodyError, Decoded, decode, inflate, is_gzip};
 use crate::sink::{Sink, Stored};
-use crate::types::now;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -126,11 +125,11 @@ impl<S: Sink> Endpoint<S> {
         let body = self.receive(&head.headers, body).await?;
         // A compressed body may be a thousand times larger than it looks.
         let large = body.len() > if is_gzip(&body) { LARGE_BODY / 64 } else { LARGE_BODY };
-        let limit = self.max_body;
+        let (limit, received) = (self.max_body, self.sink.now());
         let source = id.as_ref().map_or_else(|| "http".to_owned(), |id| format!("http {id}"));
         let read = move || {
             let body = inflate(body, limit)?;
-            decode(&body, &source, now())
+            decode(&body, &source, received)
         };
         let decoded = if large {
             tokio::task::spawn_blocking(read)

@@ -2,6 +2,7 @@
 
 use crate::dead_letter::DeadLetters;
 use crate::event::TailEvents;
+use parquedb::Timestamp;
 use std::future::Future;
 
 /// What became of one commit.
@@ -28,4 +29,7 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Whether a batch of this id is stored.
     fn has(&self, id: &str) -> bool;
+
+    /// The present moment, by the clock of the database.
+    fn now(&self) -> Timestamp;
 }

@@ -14,12 +14,6 @@ pub(crate) fn from_millis(millis: i64) -> Option<Timestamp> {
     Timestamp::from_millis(millis).ok()
 }
 
-/// The present moment.
-#[expect(clippy::disallowed_methods, reason = "when something arrived is told by the wall clock")]
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from(chrono::Utc::now())
-}
-
 /// Bytes as a column.
 pub(crate) fn blob(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)

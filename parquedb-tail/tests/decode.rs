@@ -3,9 +3,9 @@
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use parquedb::Timestamp;
-use parquedb_tail::TailEvents;
+use parquedb::{Row, Timestamp};
 use parquedb_tail::decode::{BodyError, Decoded, Splitter, decode, inflate};
+use parquedb_tail::{DeadLetters, TailEvents};
 use serde::Deserialize;
 use serde_json::Value;
 use std::io::Write;
@@ -85,6 +85,17 @@ fn every_real_item_comes_back_from_its_row() {
             row.to_item()
         );
     }
+}
+
+#[test]
+fn every_real_row_comes_back_from_arrow() {
+    let rows = decode(&sample(), "sample", NOW).unwrap().events;
+    let started = std::time::Instant::now();
+    let batch = TailEvents::to_batch(&rows).unwrap();
+    println!("{} rows to Arrow in {:.3} s", rows.len(), started.elapsed().as_secs_f64());
+    assert!(TailEvents::from_batch(&batch).unwrap() == rows);
+    let dead = read("[1,2]").dead_letters;
+    assert_eq!(DeadLetters::from_batch(&DeadLetters::to_batch(&dead).unwrap()).unwrap(), dead);
 }
 
 #[test]

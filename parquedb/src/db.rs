@@ -11,6 +11,7 @@ pub use batch::{Batch, Written};
 pub use builder::Builder;
 pub use handle::{Collection, View};
 pub use maintenance::MaintenanceLoop;
+pub use crate::maintain::freshness::Freshness;
 pub use status::{Lag, ViewStatus};
 
 use crate::clock::Clock;
@@ -21,7 +22,7 @@ use crate::declare::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::catalog::Catalog;
 use crate::evaluate::session::session;
-use crate::maintain::freshness::{Freshness, freshness};
+use crate::maintain::freshness::freshness;
 use crate::maintain::streaming::Maintainer;
 use crate::query;
 use crate::store::Requests;
@@ -186,7 +187,10 @@ impl Connection {
         }
         let catalog = Catalog::new(Arc::clone(&snapshot.definitions))?;
         let renewed = Arc::new(Maintainer::new(catalog).await?);
-        *self.0.maintainer.write().await = Arc::clone(&renewed);
+        // A look at the past must not make the next commit plan anew.
+        if snapshot.seq == self.0.log.snapshot().seq {
+            *self.0.maintainer.write().await = Arc::clone(&renewed);
+        }
         Ok(renewed)
     }
 

@@ -3,6 +3,7 @@
 use super::{Failure, shown, table};
 use clap::{Args, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
+use parquedb::Requests;
 use parquedb_tail::TailDb;
 use parquedb_tail::file::{self, Options, Progress, Summary};
 use std::path::{Path, PathBuf};
@@ -45,6 +46,12 @@ impl Ingest {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         super::log("warn");
         let started = Instant::now();
+        // Told before a database is made for files that are not there.
+        for path in self.files.iter().filter(|path| path.as_path() != Path::new("-")) {
+            if let Err(error) = std::fs::File::open(path) {
+                return Err(Failure::new(format!("cannot read {}: {error}", path.display())));
+            }
+        }
         let database = Arc::new(TailDb::open(&self.to).await?);
         let options = Options { batch: usize::try_from(self.batch).unwrap_or(usize::MAX), again: self.again };
         let mut summary = Summary::default();
@@ -58,10 +65,15 @@ impl Ingest {
                 break;
             }
         }
+        // Nobody else may look at the schedules of a database that is only ingested into.
+        let refreshed = database.run_due(database.now()).await;
         let flushed = database.flush().await;
-        let requests = serde_json::to_value(database.requests())?;
-        println!("{}", report(&summary, &shown(&self.to), started.elapsed().as_secs_f64(), &requests));
+        println!(
+            "{}",
+            report(&summary, &shown(&self.to), started.elapsed().as_secs_f64(), database.requests())
+        );
         failed?;
+        refreshed?;
         flushed?;
         Ok(ExitCode::from(u8::from(self.strict && summary.dead_letters > 0)))
     }
@@ -103,14 +115,22 @@ fn show(bar: &ProgressBar, progress: Progress) {
     }
 }
 
-fn report(summary: &Summary, url: &str, seconds: f64, requests: &serde_json::Value) -> String {
+fn report(summary: &Summary, url: &str, seconds: f64, requests: Requests) -> String {
     #[expect(clippy::cast_precision_loss, reason = "shown without decimals")]
     let rate = summary.items as f64 / seconds.max(0.001);
-    let requests: Vec<String> = table::flatten(requests)
-        .into_iter()
-        .filter(|(_, count)| count != "0")
-        .map(|(name, count)| format!("{name} {count}"))
-        .collect();
+    let requests: Vec<String> = [
+        ("put", requests.put),
+        ("get", requests.get),
+        ("head", requests.head),
+        ("list", requests.list),
+        ("delete", requests.delete),
+        ("bytes written", requests.bytes_written),
+        ("bytes read", requests.bytes_read),
+    ]
+    .into_iter()
+    .filter(|&(_, count)| count > 0)
+    .map(|(name, count)| format!("{name} {count}"))
+    .collect();
     let mut pairs = vec![
         ("database", url.to_owned()),
         ("files", summary.files.to_string()),

@@ -1,11 +1,16 @@
 //! `query`: SQL over collections and views.
 
 use super::Failure;
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::util::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
 use parquedb_tail::TailDb;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Ask the database in SQL.
 ///
@@ -23,6 +28,9 @@ pub(crate) struct Query {
     /// How the rows are written; json is one object per line.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// In a table, show long values in full.
+    #[arg(long)]
+    wide: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -36,12 +44,15 @@ impl Query {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         super::log("warn");
         let database = TailDb::builder().read_only().open(&self.at).await?;
-        let batches = database.sql(&self.sql).await?.collect().await?;
+        let frame = database.sql(&self.sql).await?;
+        let schema = frame.schema().as_arrow().clone();
+        let batches = frame.collect().await?;
         let mut out = Vec::new();
         match self.format {
             Format::Table => {
                 let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-                writeln!(out, "{}", arrow::util::pretty::pretty_format_batches(&batches)?)?;
+                let cut = if self.wide { usize::MAX } else { LONGEST_CELL };
+                writeln!(out, "{}", text_table(&schema, &batches, cut)?)?;
                 writeln!(out, "{rows} row{}", if rows == 1 { "" } else { "s" })?;
             }
             Format::Json => {
@@ -62,4 +73,32 @@ impl Query {
             written => Ok(written.map(|()| ExitCode::SUCCESS)?),
         }
     }
+}
+
+/// Longest value of a table, in characters.
+const LONGEST_CELL: usize = 60;
+
+/// The rows as a table, each value cut to `cut` characters.
+fn text_table(schema: &Schema, batches: &[RecordBatch], cut: usize) -> Result<String, ArrowError> {
+    let options = FormatOptions::default().with_null("");
+    let mut columns: Vec<_> = schema.fields().iter().map(|_| StringBuilder::new()).collect();
+    for batch in batches {
+        for (column, values) in columns.iter_mut().zip(batch.columns()) {
+            let values = ArrayFormatter::try_new(values.as_ref(), &options)?;
+            for row in 0..batch.num_rows() {
+                let text = values.value(row).try_to_string()?.replace(['\n', '\r'], " ");
+                match text.char_indices().nth(cut) {
+                    Some((end, _)) => column.append_value(format!("{}…", text.get(..end).unwrap_or(&text))),
+                    None => column.append_value(text),
+                }
+            }
+        }
+    }
+    let names = schema.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, false));
+    let schema = Arc::new(Schema::new(names.collect::<Vec<_>>()));
+    let rows = batches.iter().map(RecordBatch::num_rows).sum();
+    let columns = columns.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let table = RecordBatch::try_new_with_options(schema, columns, &options)?;
+    Ok(pretty_format_batches(&[table])?.to_string())
 }

@@ -2,7 +2,6 @@
 
 use super::{Failure, shown};
 use clap::Args;
-use parquedb::Timestamp;
 use parquedb_tail::TailDb;
 use parquedb_tail::http::{Options, router};
 use std::net::SocketAddr;
@@ -107,15 +106,14 @@ async fn refresh_when_due(database: Arc<TailDb>, every: Duration, stopped: watch
             () = until_stopped(stopped.clone()) => return,
             _ = ticks.tick() => {}
         }
-        if let Err(error) = database.run_due(now()).await {
-            tracing::error!(kind = ?error.kind(), %error, "scheduled refresh failed, it will be tried again");
+        match database.run_due(database.now()).await {
+            Ok(refreshed) if refreshed.is_empty() => {}
+            Ok(refreshed) => tracing::info!(views = refreshed.join(", "), "refreshed"),
+            Err(error) => {
+                tracing::error!(kind = ?error.kind(), %error, "scheduled refresh failed, it will be tried again");
+            }
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the server's schedules follow the wall clock")]
-fn now() -> Timestamp {
-    Timestamp::from(chrono::Utc::now())
 }
 
 /// Waits for SIGINT or SIGTERM.

@@ -1,45 +1,16 @@
-//! Plain tables of JSON rows.
+//! Plain tables.
 
-use serde_json::Value;
+/// Stands where there is nothing to show.
+pub(super) const NONE: &str = "–";
 
-/// Flattens a row of nested objects: `lag: {rows: 2}` becomes a column `lag.rows`.
-pub(super) fn flatten(row: &Value) -> Vec<(String, String)> {
-    fn add(name: &str, value: &Value, out: &mut Vec<(String, String)>) {
-        match value {
-            Value::Object(members) => {
-                for (key, value) in members {
-                    add(&if name.is_empty() { key.clone() } else { format!("{name}.{key}") }, value, out);
-                }
-            }
-            Value::Null => out.push((name.to_owned(), "–".to_owned())),
-            Value::String(text) => out.push((name.to_owned(), text.clone())),
-            value => out.push((name.to_owned(), value.to_string())),
-        }
-    }
-    let mut out = Vec::new();
-    add("", row, &mut out);
-    out
-}
-
-/// The rows under one header; numbers are aligned to the right.
-pub(super) fn render(rows: &[Value]) -> String {
-    let rows: Vec<_> = rows.iter().map(flatten).collect();
-    let mut columns: Vec<&str> = Vec::new();
-    for (name, _) in rows.iter().flatten() {
-        if !columns.contains(&name.as_str()) {
-            columns.push(name);
-        }
-    }
-    let cell = |row: &[(String, String)], column: &str| {
-        row.iter().find(|(name, _)| name == column).map_or_else(|| "–".to_owned(), |(_, value)| value.clone())
-    };
+/// Rows under a header; columns of numbers are aligned to the right.
+pub(super) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut lines = vec![String::new(); rows.len() + 1];
-    for (index, column) in columns.iter().enumerate() {
-        let cells: Vec<String> =
-            std::iter::once((*column).to_owned()).chain(rows.iter().map(|row| cell(row, column))).collect();
+    for (index, name) in header.iter().enumerate() {
+        let cell = |row: &Vec<String>| row.get(index).map_or(NONE, String::as_str).to_owned();
+        let cells: Vec<String> = std::iter::once((*name).to_owned()).chain(rows.iter().map(cell)).collect();
         let width = cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0);
-        let number = |cell: &String| cell == "–" || cell.parse::<f64>().is_ok();
-        let right = cells.iter().skip(1).all(number);
+        let right = cells.iter().skip(1).all(|cell| cell == NONE || cell.parse::<f64>().is_ok());
         for (line, cell) in lines.iter_mut().zip(&cells) {
             if index > 0 {
                 line.push_str("  ");
@@ -58,15 +29,12 @@ pub(super) fn pairs(pairs: &[(&str, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::render;
-    use serde_json::json;
+    use super::{NONE, render};
 
     #[test]
     fn columns_line_up() {
-        let rows =
-            [json!({"name": "Wörker", "lag": {"rows": 12}}), json!({"name": "A", "lag": {"rows": null}})];
-        let text = render(&rows);
-        assert!(text.lines().all(|line| line.chars().count() <= 16), "{text}");
-        assert!(text.contains("Wörker"), "{text}");
+        let row = |name: &str, rows: &str| vec![name.to_owned(), rows.to_owned()];
+        let text = render(&["name", "rows"], &[row("Wörker", "12"), row("A", NONE)]);
+        assert_eq!(text, "name    rows\nWörker    12\nA          –");
     }
 }

@@ -79,4 +79,8 @@ impl Sink for Memory {
     fn has(&self, id: &str) -> bool {
         self.state.lock().unwrap().ids.contains(id)
     }
+
+    fn now(&self) -> parquedb::Timestamp {
+        parquedb::Timestamp::from_micros(0)
+    }
 }

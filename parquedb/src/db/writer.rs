@@ -62,6 +62,8 @@ impl Connection {
     /// One commit of these batches; the answer for each.
     async fn commit_together(&self, waiting: &[Pending]) -> Result<Vec<Written>> {
         for _ in 0..ATTEMPTS {
+            // A flush after the last commit would make what is computed now out of date.
+            self.0.log.idle().await;
             let snapshot = self.0.log.snapshot();
             let mut ids = BTreeSet::new();
             let mut rows: BTreeMap<String, Vec<RecordBatch>> = BTreeMap::new();
