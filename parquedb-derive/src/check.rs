@@ -3,6 +3,7 @@
 use crate::errors::Errors;
 use crate::parse::columns::text;
 use crate::parse::view::View;
+use proc_macro2::Ident;
 use std::collections::{HashMap, HashSet};
 
 /// Records every mistake; a view that cannot be expanded is left out of what it returns.
@@ -11,13 +12,13 @@ pub(crate) fn check(views: Vec<View>, errors: &mut Errors) -> Vec<View> {
     let mut names = HashSet::new();
     views
         .into_iter()
-        .filter(|view| {
+        .filter_map(|mut view| {
             if !names.insert(view.name.to_string()) {
                 errors.at(view.name.span(), format!("view `{}` is declared twice", view.name));
-                return false;
+                return None;
             }
-            columns(view, errors);
-            complete(view, errors)
+            columns(&mut view, errors);
+            complete(&view, errors).then_some(view)
         })
         .collect()
 }
@@ -52,17 +53,27 @@ fn complete(view: &View, errors: &mut Errors) -> bool {
     if seen("where") && !seen("unnest") {
         errors.at(name.span(), format!("view `{name}` has `$where` without `$unnest`: use `$filter`"));
     }
-    let columns = view.select.is_some() || view.group_by.is_some() || view.compute.is_some();
+    let columns = view.select.iter().chain(&view.group_by).any(|columns| !columns.is_empty())
+        || view.compute.as_ref().is_some_and(|columns| !columns.is_empty());
     view.from.is_some() && columns && !(view.select.is_some() && groups)
 }
 
-fn columns(view: &View, errors: &mut Errors) {
+/// Records the columns that are there already, and drops them.
+fn columns(view: &mut View, errors: &mut Errors) {
     let mut names = HashSet::new();
-    let columns = view.select.iter().chain(&view.group_by).flatten().map(|column| &column.name);
-    for name in columns.chain(view.compute.iter().flatten().map(|column| &column.name)) {
-        if !names.insert(text(name)) {
-            errors.at(name.span(), format!("view `{}` already has a column `{}`", view.name, text(name)));
+    let owner = &view.name;
+    let mut is_new = |name: &Ident| {
+        let is_new = names.insert(text(name));
+        if !is_new {
+            errors.at(name.span(), format!("view `{owner}` already has a column `{}`", text(name)));
         }
+        is_new
+    };
+    for columns in [&mut view.select, &mut view.group_by].into_iter().flatten() {
+        columns.retain(|column| is_new(&column.name));
+    }
+    if let Some(columns) = &mut view.compute {
+        columns.retain(|column| is_new(&column.name));
     }
 }
 

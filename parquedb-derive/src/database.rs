@@ -154,6 +154,13 @@ fn emit(database: &Database) -> TokenStream {
             }
         }
 
+        #[automatically_derived]
+        impl ::std::fmt::Debug for #name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.debug_struct(::std::stringify!(#name)).finish_non_exhaustive()
+            }
+        }
+
         impl ::std::ops::Deref for #name {
             type Target = ::parquedb::__private::Connection;
             fn deref(&self) -> &Self::Target {

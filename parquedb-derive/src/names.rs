@@ -32,7 +32,7 @@ pub(crate) fn is_plain(name: &str) -> bool {
 
 /// The name among `known` that `found` most resembles, if any does.
 pub(crate) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (found.len() / 3).clamp(1, 3);
+    let limit = (found.len().div_ceil(3)).clamp(1, 3);
     known
         .into_iter()
         .map(|name| (distance(name, found), name))

@@ -1,1 +1,104 @@
+//! What the macros expand to, formatted. A snapshot that changes is a change of the contract between the
+//! macros and the library.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use proc_macro2::TokenStream;
+
+fn format(expansion: TokenStream) -> String {
+    let file = syn::parse2(expansion).expect("the expansion is Rust");
+    prettyplease::unparse(&file)
+}
+
+/// The expansion of `views!` without the row's implementations, which `derive(Collection)` shares.
+fn views(declaration: &str) -> String {
+    let text = format(crate::expand::views(declaration.parse().unwrap()));
+    let mut out = String::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line == "const _: () = {" {
+            for line in lines.by_ref() {
+                if line == "};" {
+                    break;
+                }
+            }
+            out += "// the implementations of the row\n";
+            continue;
+        }
+        out += line;
+        out.push('\n');
+    }
+    out
+}
+
+#[test]
+fn select_with_unnest() {
+    insta::assert_snapshot!(views(
+        r#"
+        /// One row per log line.
+        pub WorkerLogs: {
+            $from: TailEvents,
+            $filter: { outcome: { $ne: "ok" } },
+            $unnest: logs,
+            $where: logs.level == "error",
+            $select: { script_name, level: logs.level, colo: event.request.cf.colo },
+        }
+        "#
+    ));
+}
+
+#[test]
+fn groups_with_a_schedule() {
+    insta::assert_snapshot!(views(
+        r#"
+        pub EndpointMetrics: {
+            $from: WorkerRequests,
+            $groupBy: [script_name, { hour: timestamp }],
+            $compute: {
+                request_count: { $count: * },
+                avg_latency: { $avg: latency, $filter: { status: { $gte: 200, $lt: 300 } } },
+                error_rate: { $avg: { $cond: [{ $ne: [outcome, "ok"] }, 1, 0] } },
+            },
+            $refresh: { mode: scheduled, schedule: "0 * * * *", tz: "Europe/Paris" },
+        }
+        "#
+    ));
+}
+
+#[test]
+fn both_spellings_are_one_view() {
+    let spelled = |filter: &str| views(&format!("V: {{ $from: T, $filter: {filter}, $select: {{ a }} }}"));
+    for pair in [
+        [r#"{ a: "x" }"#, r#"{ a: { $eq: "x" } }"#],
+        [r#"{ $ne: [a, "x"] }"#, r#"$ne(a, "x")"#],
+        ["{ $or: [a > 1, b] }", "a > 1 || b"],
+        ["{ $or: [{ a: { $gt: 1 } }, b] }", "a > 1 || b"],
+        ["{ $and: [a, b] }", "a && b"],
+        ["{ a: null }", "{ a: { $exists: false } }"],
+        ["a != null", "$exists(a)"],
+        ["{ $not: a == 1 }", "!(a == 1)"],
+        ["{ a: { $lt: $add(b, c) } }", "a < b + c"],
+        ["1 < a", "a > 1"],
+    ] {
+        assert_eq!(spelled(pair[0]), spelled(pair[1]), "{} and {}", pair[0], pair[1]);
+    }
+}
+
+#[test]
+fn a_half_written_view_still_expands() {
+    let text = views("V: { $from: T, $filter: event., $select: { a, b: , c }, $compu }");
+    assert!(text.contains("__row.event.__"), "{text}");
+    assert!(text.contains("pub a:") && text.contains("pub c:"), "{text}");
+    assert_eq!(text.matches("compile_error").count(), 2, "{text}");
+}
+
+#[test]
+fn database_with_two_members() {
+    insta::assert_snapshot!(format(crate::database::expand(
+        r#"
+        /// What the workers did.
+        pub struct ObsDb { TailEvents, views::WorkerLogs }
+        "#
+        .parse()
+        .unwrap()
+    )));
+}

@@ -74,7 +74,6 @@ pub use db::{
 };
 pub use declare::expr::{Expr, Order, TimeUnit};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use datafusion;
 pub use datafusion::arrow;
 pub use maintain::Freshness;
 pub use object_store;

@@ -1,11 +1,14 @@
 //! Views over the tail worker's events.
-#![allow(missing_docs, dead_code)]
-use parquedb::Timestamp;
-use parquedb::{Collection, database, views};
+#![allow(missing_docs, dead_code, clippy::unwrap_used, clippy::panic)]
+
+use parquedb::declare::declared::Declared;
+use parquedb::declare::definition::Definition;
+use parquedb::{Collection, Database, Timestamp, database, views};
 use std::collections::BTreeMap;
+
 mod tail {
     use super::*;
-    #[derive(Collection)]
+    #[derive(Debug, Clone, PartialEq, Collection)]
     pub struct TailEvents {
         pub script_name: Option<String>,
         pub outcome: String,
@@ -17,18 +20,37 @@ mod tail {
         pub tags: BTreeMap<String, String>,
         pub keywords: Vec<String>,
     }
-    #[derive(Collection)]
-    pub struct FetchEvent { pub request: Request, pub response: Option<Response> }
-    #[derive(Collection)]
-    pub struct Request { pub url: String, pub method: String, pub cf: Option<Cf> }
-    #[derive(Collection)]
-    pub struct Response { pub status: u16 }
-    #[derive(Collection)]
-    pub struct Cf { pub colo: String, pub country: Option<String> }
-    #[derive(Collection)]
-    pub struct LogLine { pub level: String, pub message: String, pub timestamp: Timestamp }
-    #[derive(Collection)]
-    pub struct Exception { pub name: String, pub message: String }
+    #[derive(Debug, Clone, PartialEq, Collection)]
+    pub struct FetchEvent {
+        pub request: Request,
+        pub response: Option<Response>,
+    }
+    #[derive(Debug, Clone, PartialEq, Collection)]
+    pub struct Request {
+        pub url: String,
+        pub method: String,
+        pub cf: Option<Cf>,
+    }
+    #[derive(Debug, Clone, PartialEq, Collection)]
+    pub struct Response {
+        pub status: u16,
+    }
+    #[derive(Debug, Clone, PartialEq, Collection)]
+    pub struct Cf {
+        pub colo: String,
+        pub country: Option<String>,
+    }
+    #[derive(Debug, Clone, PartialEq, Collection)]
+    pub struct LogLine {
+        pub level: String,
+        pub message: String,
+        pub timestamp: Timestamp,
+    }
+    #[derive(Debug, Clone, PartialEq, Collection)]
+    pub struct Exception {
+        pub name: String,
+        pub message: String,
+    }
 }
 use tail::TailEvents;
 
@@ -101,6 +123,10 @@ views! {
             day: { day: event_timestamp },
             failed: outcome != "ok",
             negative: -wall_time,
+            known: { $cond: [$exists(event), 1, 2] },
+            whole: event,
+            mention: { $eq: ["ok", outcome] },
+            inside: $length($lower($coalesce(event.request.cf.country, "??"))),
         },
     }
 }
@@ -110,9 +136,92 @@ database! {
     pub struct ObsDb { TailEvents, WorkerLogs, WorkerErrors, WorkerRequests, EndpointMetrics }
 }
 
+/// The plan of a view as the log stores it.
+fn plan<V: Declared>() -> serde_json::Value {
+    match V::definition() {
+        Definition::View(view) => serde_json::json!({
+            "name": view.name, "table": view.table, "plan": view.plan, "refresh": view.refresh,
+        }),
+        Definition::Collection(collection) => panic!("`{}` is not a view", collection.name),
+    }
+}
+
+fn json<V: Declared>() -> String {
+    serde_json::to_string_pretty(&plan::<V>()).unwrap()
+}
+
+#[test]
+fn plan_of_worker_logs() {
+    insta::assert_snapshot!(json::<WorkerLogs>());
+}
+
+#[test]
+fn plan_of_worker_errors() {
+    insta::assert_snapshot!(json::<WorkerErrors>());
+}
+
+#[test]
+fn plan_of_worker_requests() {
+    insta::assert_snapshot!(json::<WorkerRequests>());
+}
+
+#[test]
+fn plan_of_endpoint_metrics() {
+    insta::assert_snapshot!(json::<EndpointMetrics>());
+}
+
+#[test]
+fn plan_of_every_operator() {
+    insta::assert_snapshot!(json::<Everything>());
+}
+
+#[test]
+fn columns_are_null_where_a_step_of_their_path_can_be() {
+    let nullable = |definition: Definition| -> Vec<String> {
+        definition
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| {
+                format!(
+                    "{}: {}{}",
+                    field.name(),
+                    field.data_type(),
+                    if field.is_nullable() { "?" } else { "" }
+                )
+            })
+            .collect()
+    };
+    insta::assert_debug_snapshot!((
+        nullable(WorkerLogs::definition()),
+        nullable(WorkerErrors::definition()),
+        nullable(EndpointMetrics::definition()),
+        nullable(Everything::definition()),
+    ));
+}
+
 #[test]
 fn types_are_inferred() {
-    fn log(row: WorkerLogs) -> (Option<String>, String, String, Timestamp, Option<String>) {
-        (row.script_name, row.level, row.message, row.timestamp, row.colo)
-    }
+    let _ = WorkerLogs {
+        script_name: None::<String>,
+        level: String::new(),
+        message: String::new(),
+        timestamp: Timestamp::MIN,
+        colo: None::<String>,
+    };
+    let _ = EndpointMetrics {
+        script_name: None::<String>,
+        method: None::<String>,
+        hour: Timestamp::MIN,
+        request_count: 0_u64,
+        avg_latency: 0.0_f64,
+        error_rate: 0.0_f64,
+    };
+}
+
+#[test]
+fn a_database_lists_its_members_in_order() {
+    let names: Vec<String> =
+        ObsDb::definitions().iter().map(|definition| definition.table().to_owned()).collect();
+    assert_eq!(names, ["tail_events", "worker_logs", "worker_errors", "worker_requests", "endpoint_metrics"]);
 }

@@ -5,7 +5,7 @@ use crate::parse::columns::Aggregate;
 use crate::parse::expr::{Arithmetic, Constant, Expr, FieldPath, Step};
 use crate::parse::view::View;
 use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use std::collections::BTreeMap;
 use syn::ext::IdentExt;
 
@@ -46,7 +46,7 @@ impl<'a> Scope<'a> {
             Expr::Path(path) => self.path(path),
             Expr::Constant(constant) => constant_type(constant),
             Expr::Arithmetic(left, operator, right, _) => self.arithmetic(left, *operator, right),
-            Expr::Negate(value, _) => {
+            Expr::Negate(value) => {
                 let value = self.ty(value);
                 quote!(::parquedb::__private::Difference<#value, #value>)
             }
@@ -250,7 +250,7 @@ impl<'a> Scope<'a> {
              (`$unnest: {before}`) or take one (`{before}[0].{field}`)",
             self.view.name
         );
-        quote! {
+        quote_spanned! {self.view.name.span()=>
             const _: () = ::std::assert!(!::parquedb::__private::is_container::<#current>(), #message);
         }
     }

@@ -5,7 +5,6 @@ use crate::parse::columns::Aggregate;
 use crate::parse::expr::{Arithmetic, Comparison, Constant, Expr, FieldPath, Step};
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
-use syn::Lit;
 
 impl Scope<'_> {
     /// An expression by value: an `Expr` of its own.
@@ -46,27 +45,22 @@ impl Scope<'_> {
 
     /// The handle at the end of a path.
     fn place(&self, path: &FieldPath) -> TokenStream {
+        // All of the path carries its spans, or errors point at the whole macro call.
         let (mut out, rest) = match (self.element_steps(path), path.0.first()) {
             // The element has the list's name, so that an editor can follow it.
             (Some(1), Some(Step::Field(first))) => (quote!(#first), &path.0[1..]),
-            (Some(steps), _) => (quote!(__element), &path.0[steps..]),
+            (Some(steps), _) => (quote_spanned!(path.span()=> __element), &path.0[steps..]),
+            (None, Some(Step::Field(first))) => (quote_spanned!(first.span()=> __row), &path.0[..]),
             (None, _) => (quote!(__row), &path.0[..]),
         };
-        let mut own_row = self.element_steps(path).is_none();
         for step in rest {
             out = match step {
-                Step::Field(name) if own_row => quote_spanned!(name.span()=> #out.#name),
                 Step::Field(name) => quote_spanned!(name.span()=> #out.#name),
                 Step::At(position) => {
                     let span = position.span();
-                    let position = match position {
-                        Lit::Int(position) => quote!(#position),
-                        other => quote!(#other),
-                    };
                     quote_spanned!(span=> #out.at(#position))
                 }
             };
-            own_row = false;
         }
         out
     }
@@ -114,11 +108,11 @@ impl Scope<'_> {
                 );
                 quote_spanned!(*span=> #left.#method(#right))
             }
-            Expr::In { value, list, negated, .. } => {
+            Expr::In { value, list, negated } => {
                 let function = format_ident!("{}", if *negated { "NotIn" } else { "In" });
                 self.list(value, list, &function, &format_ident!("member"))
             }
-            Expr::All { value, list, .. } => {
+            Expr::All { value, list } => {
                 self.list(value, list, &format_ident!("All"), &format_ident!("element"))
             }
             Expr::And(all) => {
@@ -152,7 +146,7 @@ impl Scope<'_> {
                 quote!(#value.size(#size))
             }
             Expr::Arithmetic(left, operator, right, span) => self.calculate(left, *operator, right, *span),
-            Expr::Negate(value, _) => {
+            Expr::Negate(value) => {
                 let value = self.receiver(value);
                 quote!(#value.negate())
             }

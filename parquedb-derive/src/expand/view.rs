@@ -9,7 +9,7 @@ use crate::parse::refresh::Refresh;
 use crate::parse::view::View;
 use crate::record::{self, Record, RecordField};
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::Attribute;
 
 /// A column of the row struct.
@@ -142,17 +142,22 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
 /// belongs to the list.
 fn element_name(list: &FieldPath) -> Ident {
     match &list.0[..] {
-        [Step::Field(name)] => Ident::new(&name.to_string(), Span::call_site()),
+        [Step::Field(name)] => without_span(name),
         _ => format_ident!("__element"),
     }
+}
+
+/// The same name without the place where the user wrote it.
+fn without_span(name: &Ident) -> Ident {
+    let mut name = name.clone();
+    name.set_span(Span::call_site());
+    name
 }
 
 /// Where a column is named after its field, the user's token belongs to the value.
 fn field_name(name: &Ident, value: &Expr) -> Ident {
     match value {
-        Expr::Path(path) if path.last_field().is_some_and(|last| last == name) => {
-            Ident::new(&name.to_string(), Span::call_site())
-        }
+        Expr::Path(path) if path.last_field().is_some_and(|last| last == name) => without_span(name),
         _ => name.clone(),
     }
 }
@@ -252,7 +257,7 @@ fn follow(view: &View, source: &Ident) -> Option<TokenStream> {
     };
     let (grouped, scheduled, manual) =
         (message("groups its rows"), message("is scheduled"), message("is refreshed manually"));
-    Some(quote! {
+    Some(quote_spanned! {name.span()=>
         const _: () = match <#source as ::parquedb::__private::Declared>::CHANGES {
             ::parquedb::__private::Changes::Streamed => {}
             ::parquedb::__private::Changes::Grouped => ::std::panic!(#grouped),

@@ -5,7 +5,7 @@ use crate::errors::{Errors, parse_all, split};
 use crate::names::nearest;
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
-use syn::parse::{Parse, ParseStream};
+use syn::parse::ParseStream;
 use syn::{Attribute, Ident, Result, Token, braced, bracketed, parenthesized, token};
 
 /// A column or a group key.

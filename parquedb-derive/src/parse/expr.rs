@@ -64,7 +64,6 @@ pub(crate) enum Expr {
         value: Box<Expr>,
         list: Vec<Constant>,
         negated: bool,
-        span: Span,
     },
     And(Vec<Expr>),
     Or(Vec<Expr>),
@@ -77,10 +76,9 @@ pub(crate) enum Expr {
     All {
         value: Box<Expr>,
         list: Vec<Constant>,
-        span: Span,
     },
     Arithmetic(Box<Expr>, Arithmetic, Box<Expr>, Span),
-    Negate(Box<Expr>, Span),
+    Negate(Box<Expr>),
     Cond(Box<Expr>, Box<Expr>, Box<Expr>, Span),
     Coalesce(Vec<Expr>, Span),
     Concat(Vec<Expr>),
@@ -267,6 +265,17 @@ impl FieldPath {
     }
 }
 
+/// A field named as a keyword, `event.type`, which Rust writes `event.r#type`.
+fn raw(name: Ident) -> Ident {
+    let text = name.to_string();
+    let cannot_be_raw = ["self", "Self", "super", "crate", "_"].contains(&text.as_str());
+    if cannot_be_raw || syn::parse_str::<Ident>(&text).is_ok() {
+        name
+    } else {
+        Ident::new_raw(&text, name.span())
+    }
+}
+
 impl Parse for FieldPath {
     fn parse(input: ParseStream) -> Result<Self> {
         let mut steps = vec![Step::Field(input.parse()?)];
@@ -275,7 +284,7 @@ impl Parse for FieldPath {
                 let dot = input.parse::<Token![.]>()?;
                 // `event.` while typing: keep expanding, so that the editor can complete it.
                 let next = if input.peek(Ident::peek_any) {
-                    input.call(Ident::parse_any)?
+                    raw(input.call(Ident::parse_any)?)
                 } else {
                     Ident::new("__", dot.span)
                 };
@@ -514,8 +523,8 @@ fn unary(input: ParseStream) -> Result<Expr> {
         return Ok(Expr::Not(unary(input)?.into()));
     }
     if input.peek(Token![-]) && !input.peek2(Lit) {
-        let minus = input.parse::<Token![-]>()?;
-        return Ok(Expr::Negate(unary(input)?.into(), minus.span));
+        input.parse::<Token![-]>()?;
+        return Ok(Expr::Negate(unary(input)?.into()));
     }
     atom(input)
 }

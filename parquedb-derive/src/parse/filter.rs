@@ -7,7 +7,7 @@ use super::expr::{
 use crate::errors::{parse_all, split};
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
-use syn::parse::{Parse, ParseStream};
+use syn::parse::ParseStream;
 use syn::{Ident, LitBool, Result, Token, braced, bracketed, token};
 
 /// The inside of an object: a conjunction of field tests and operators.
@@ -135,9 +135,9 @@ fn field_test(value: &Expr, input: ParseStream) -> Result<Expr> {
             bracketed!(values in input);
             let list = constants(values.parse()?, &name)?;
             if text == "all" {
-                return Ok(Expr::All { value: value.clone().into(), list, span });
+                return Ok(Expr::All { value: value.clone().into(), list });
             }
-            Ok(Expr::In { value: value.clone().into(), list, negated: text == "nin", span })
+            Ok(Expr::In { value: value.clone().into(), list, negated: text == "nin" })
         }
         "startsWith" | "endsWith" | "contains" => Ok(text_test(value.clone(), &name, input.parse()?)),
         "regex" => regex_test(value.clone(), &input.parse()?, span),

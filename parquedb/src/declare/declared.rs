@@ -8,6 +8,11 @@ use crate::ingest::Row;
 /// A collection or a view: something a database can have as a member.
 ///
 /// Implemented by `#[derive(Collection)]` and by `views!`, never by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither a collection nor a view",
+    label = "not a collection, stream or view",
+    note = "add `#[derive(Collection)]` to `{Self}`, or name a view declared with `views!`"
+)]
 pub trait Declared: Row {
     /// What the rows come from: the record itself for a collection, the `$from` of a view.
     type Source: Record;

@@ -200,7 +200,7 @@ impl<T: Shape> Expr<T> {
     }
 
     /// Whether the text starts with the other.
-    pub fn starts_with<R: Operand<T::Bare>>(&self, right: R) -> Expr<bool>
+    pub fn starts_with<R: Operand<String>>(&self, right: R) -> Expr<bool>
     where
         T: Text,
     {
@@ -208,7 +208,7 @@ impl<T: Shape> Expr<T> {
     }
 
     /// Whether the text ends with the other.
-    pub fn ends_with<R: Operand<T::Bare>>(&self, right: R) -> Expr<bool>
+    pub fn ends_with<R: Operand<String>>(&self, right: R) -> Expr<bool>
     where
         T: Text,
     {
@@ -216,7 +216,7 @@ impl<T: Shape> Expr<T> {
     }
 
     /// Whether the text contains the other.
-    pub fn contains<R: Operand<T::Bare>>(&self, right: R) -> Expr<bool>
+    pub fn contains<R: Operand<String>>(&self, right: R) -> Expr<bool>
     where
         T: Text,
     {
@@ -337,7 +337,7 @@ impl<T: Shape> Expr<T> {
     }
 
     /// The text followed by the other; a null counts as empty.
-    pub fn concat<R: Operand<T::Bare>>(&self, right: R) -> Expr<String>
+    pub fn concat<R: Operand<String>>(&self, right: R) -> Expr<String>
     where
         T: Text,
     {

@@ -113,15 +113,38 @@ impl<B: Constant<B>> Operand<B> for Option<B> {
     }
 }
 
+/// Types of fields that may be compared with a field of bare type `B`: itself, optional or not. Named
+/// type by type, because a mismatch is then reported as an [`Operand`] that does not fit.
+pub trait Comparable<B>: Shape {}
+
+macro_rules! comparable {
+    ($([$($generics:tt)*] $type:ty;)*) => { $(
+        #[diagnostic::do_not_recommend]
+        impl<$($generics)*> Comparable<$type> for $type {}
+    )* };
+}
+comparable! {
+    [] i8; [] i16; [] i32; [] i64; [] u8; [] u16; [] u32; [] u64; [] f32; [] f64; [] bool; [] String;
+    [] Bytes; [] Timestamp; [] Date; [] Uuid; [] Ulid; [] Json;
+    [const P: u8, const S: i8] Decimal<P, S>;
+    [T: Shape] Vec<T>;
+    [V: Shape] BTreeMap<String, V>;
+    [V: Shape] HashMap<String, V>;
+}
 #[diagnostic::do_not_recommend]
-impl<T: Shape> Operand<T::Bare> for Expr<T> {
+impl<T: Comparable<B>, B> Comparable<B> for Option<T> {}
+#[diagnostic::do_not_recommend]
+impl<B> Comparable<B> for Unknown {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Comparable<B>, B> Operand<B> for Expr<T> {
     fn node(self) -> Node {
         self.into_node()
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Shape> Operand<T::Bare> for &Expr<T> {
+impl<T: Comparable<B>, B> Operand<B> for &Expr<T> {
     fn node(self) -> Node {
         self.clone().into_node()
     }
@@ -305,8 +328,44 @@ impl<const P: u8, const S: i8> Addend<Decimal<38, S>> for Decimal<P, S> {
     }
 }
 
+/// Numbers whose sums are of type `S`. Named type by type, as [`Comparable`].
+pub trait Summed<S>: Shape {}
+
+macro_rules! summed {
+    ($($sum:ty: $($type:ty),*;)*) => { $($(
+        #[diagnostic::do_not_recommend]
+        impl Summed<$sum> for $type {}
+        #[diagnostic::do_not_recommend]
+        impl Summed<Unknown> for $type {}
+    )*)* };
+}
+summed! {
+    i64: i8, i16, i32, i64;
+    u64: u8, u16, u32, u64;
+    f64: f32, f64;
+}
 #[diagnostic::do_not_recommend]
-impl<T: Number> Addend<T::Sum> for Expr<T> {
+impl<const P: u8, const S: i8> Summed<Decimal<38, S>> for Decimal<P, S> {}
+#[diagnostic::do_not_recommend]
+impl<T: Summed<S>, S> Summed<S> for Option<T> {}
+#[diagnostic::do_not_recommend]
+impl<S> Summed<S> for Unknown {}
+
+macro_rules! addends_of_unknown {
+    ($($literal:ty),*) => { $(
+        #[diagnostic::do_not_recommend]
+        impl Addend<Unknown> for $literal {
+            type Null = NotNull;
+            fn node(self) -> Node {
+                Node::Literal(Literal::Null)
+            }
+        }
+    )* };
+}
+addends_of_unknown!(i32, i64, u64, f32, f64);
+
+#[diagnostic::do_not_recommend]
+impl<T: Summed<S>, S> Addend<S> for Expr<T> {
     type Null = T::Null;
     fn node(self) -> Node {
         self.into_node()
@@ -314,7 +373,7 @@ impl<T: Number> Addend<T::Sum> for Expr<T> {
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Number> Addend<T::Sum> for &Expr<T> {
+impl<T: Summed<S>, S> Addend<S> for &Expr<T> {
     type Null = T::Null;
     fn node(self) -> Node {
         self.clone().into_node()
@@ -385,4 +444,4 @@ impl Signed for Unknown {
 pub trait Alternative<A>: Shape {}
 
 #[diagnostic::do_not_recommend]
-impl<T: Shape> Alternative<T::Bare> for T {}
+impl<T: Comparable<A>, A> Alternative<A> for T {}

@@ -25,13 +25,13 @@ pub struct ViewBuilder<S, V> {
     of: PhantomData<fn(S) -> V>,
 }
 
-impl<S: Record, V: Row> Default for ViewBuilder<S, V> {
+impl<S, V> Default for ViewBuilder<S, V> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<S: Record, V: Row> ViewBuilder<S, V> {
+impl<S, V> ViewBuilder<S, V> {
     /// A view over `S` without any step.
     #[must_use]
     pub fn new() -> Self {
@@ -44,7 +44,9 @@ impl<S: Record, V: Row> ViewBuilder<S, V> {
             of: PhantomData,
         }
     }
+}
 
+impl<S, V: Row> ViewBuilder<S, V> {
     /// Keeps the source rows for which the condition holds.
     pub fn filter(&mut self, condition: impl Predicate) {
         self.filter = Some(condition.node());
@@ -81,7 +83,10 @@ impl<S: Record, V: Row> ViewBuilder<S, V> {
         output: impl FnOnce(Vec<Column>, Vec<AggregateColumn>) -> Output,
         table: &str,
         refresh: Refresh,
-    ) -> Definition {
+    ) -> Definition
+    where
+        S: Record,
+    {
         Definition::View(ViewDefinition {
             name: V::NAME.to_owned(),
             table: table.to_owned(),
@@ -99,13 +104,19 @@ impl<S: Record, V: Row> ViewBuilder<S, V> {
 
     /// The definition of a view with one row per row.
     #[must_use]
-    pub fn rows(self, table: &str, refresh: Refresh) -> Definition {
+    pub fn rows(self, table: &str, refresh: Refresh) -> Definition
+    where
+        S: Record,
+    {
         self.finish(|columns, _| Output::Rows(columns), table, refresh)
     }
 
     /// The definition of a view with one row per group.
     #[must_use]
-    pub fn groups(self, table: &str, refresh: Refresh) -> Definition {
+    pub fn groups(self, table: &str, refresh: Refresh) -> Definition
+    where
+        S: Record,
+    {
         self.finish(|keys, aggregates| Output::Groups { keys, aggregates }, table, refresh)
     }
 }

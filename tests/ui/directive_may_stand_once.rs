@@ -1,0 +1,14 @@
+#[path = "support/tail.rs"]
+mod tail;
+#[allow(unused_imports)]
+use tail::*;
+
+views! {
+    pub Metrics: {
+        $from: TailEvents,
+        $select: { script_name },
+        $select: { outcome },
+    }
+}
+
+fn main() {}

@@ -1,0 +1,13 @@
+#[path = "support/tail.rs"]
+mod tail;
+#[allow(unused_imports)]
+use tail::*;
+
+views! {
+    pub Metrics: {
+        $from: TailEvents,
+        $select: { nothing: null },
+    }
+}
+
+fn main() {}

@@ -1,0 +1,14 @@
+#[path = "support/tail.rs"]
+mod tail;
+#[allow(unused_imports)]
+use tail::*;
+
+views! {
+    pub Metrics: {
+        $from: TailEvents,
+        $gruopBy: [script_name],
+        $select: { script_name },
+    }
+}
+
+fn main() {}
