@@ -100,7 +100,6 @@ impl Connection {
     }
 
     /// Starts an atomic write of rows of any number of collections.
-    #[must_use]
     pub fn batch(&self) -> Batch {
         Batch::new(self.clone())
     }
@@ -198,13 +197,13 @@ impl Connection {
     pub(crate) async fn readable(&self, snapshot: &Snapshot, member: &str) -> Result<LogicalPlan> {
         let maintainer = self.maintainer(snapshot).await?;
         let catalog = &maintainer.catalog;
-        if let Definition::View(_) = catalog.get(member)? {
-            if let Freshness::Invalid { reason } = freshness(catalog, snapshot, member)? {
-                return Err(Error::new(
-                    ErrorKind::InvalidView,
-                    format!("view `{member}` cannot be read: {reason}. Rebuild it with `refresh()` or `run_due()`"),
-                ));
-            }
+        if let Definition::View(_) = catalog.get(member)?
+            && let Freshness::Invalid { reason } = freshness(catalog, snapshot, member)?
+        {
+            return Err(Error::new(
+                ErrorKind::InvalidView,
+                format!("view `{member}` cannot be read: {reason}. Rebuild it with `refresh()` or `run_due()`"),
+            ));
         }
         catalog.rows(snapshot, member)
     }

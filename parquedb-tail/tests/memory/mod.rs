@@ -1,5 +1,5 @@
 //! A sink in memory that keeps batch ids as the database does, and fails when told to.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use parquedb_tail::sink::{Sink, Stored};
 use parquedb_tail::{DeadLetters, TailEvents};
@@ -65,10 +65,8 @@ impl Sink for Memory {
         if state.until.is_some_and(|until| state.commits >= until) {
             return Err(parquedb::Error::new(parquedb::ErrorKind::Unavailable, "stopped"));
         }
-        if let Some(id) = id {
-            if !state.ids.insert(id) {
-                return Ok(Stored { seq: state.commits, repeated: true });
-            }
+        if id.is_some_and(|id| !state.ids.insert(id)) {
+            return Ok(Stored { seq: state.commits, repeated: true });
         }
         state.commits += 1;
         state.events.extend(events);

@@ -5,7 +5,6 @@ use crate::clock::Clock;
 use crate::commit::{Absorbed, Changes, CursorWrite, Log, LogOptions};
 use crate::commit::snapshot::Snapshot;
 use crate::declare::definition::{CollectionDefinition, Definition};
-use crate::declare::plan::Refresh;
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::catalog::Catalog;
 use crate::maintain::schedule;
@@ -80,9 +79,8 @@ impl<D: Database> Builder<D> {
         let declared = D::definitions();
         for definition in &declared {
             if let Definition::View(view) = definition {
-                if let Refresh::Scheduled { schedule, .. } = &view.refresh {
-                    schedule::parse(schedule).map_err(|error| error.context(format!("view `{}`", view.name)))?;
-                }
+                schedule::check(&view.refresh)
+                    .map_err(|error| error.context(format!("view `{}`", view.name)))?;
             }
         }
         let log = Log::open(store, self.options).await?;

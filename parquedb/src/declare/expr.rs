@@ -12,8 +12,15 @@ use std::marker::PhantomData;
 
 /// A typed expression over one row.
 ///
-/// ```ignore
-/// find(|event| event.outcome.ne("ok").and(event.status.ge(500)))
+/// ```
+/// # use parquedb::{Collection, database};
+/// # #[derive(Collection, Debug, Clone)]
+/// # pub struct Event { pub outcome: String, pub status: Option<u16> }
+/// # database! { pub struct Log { Event } }
+/// # #[tokio::main] async fn main() -> parquedb::Result<()> {
+/// # let db = Log::open("memory:///").await?;
+/// let bad = db.event.find(|event| event.outcome.ne("ok").and(event.status.ge(500))).await?;
+/// # Ok(()) }
 /// ```
 ///
 /// Conditions are two-valued: null equals null and nothing else, and `<`, `<=`, `>`, `>=` with a null
