@@ -17,8 +17,9 @@ use proc_macro::TokenStream;
 ///
 /// The struct needs named fields. On the struct, all optional:
 ///
-/// - `#[collection(key = id)]`, `#[collection(key = (tenant, id))]`: rows are found, replaced and
-///   deleted by these fields. Without a key, rows are only appended. `#[key]` on a field says the same.
+/// - `#[collection(key = id)]`, `#[collection(key = (tenant, id))]`: rows are found by
+///   these fields. Keyed collections can be declared and read, but not written yet. Without a key, rows are
+///   only appended. `#[key]` on a field says the same.
 /// - `#[collection(version = updated_at)]`: of rows with one key, the one with the highest value wins.
 /// - `#[collection(name = "Orders2")]`: the name of its folder, instead of the struct's.
 /// - `#[collection(table = "orders")]`: the name in SQL, instead of the struct's in snake case.
@@ -30,7 +31,7 @@ pub fn derive_collection(input: TokenStream) -> TokenStream {
     collection::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// Declares materialized views.
+/// Declares views over collections, streams and other views. `parquedb::views!` has the reference.
 #[proc_macro]
 pub fn views(input: TokenStream) -> TokenStream {
     expand::views(input.into()).into()

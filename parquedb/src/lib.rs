@@ -81,7 +81,9 @@ pub use query::{Find, Found, ReadMetrics};
 pub use store::{Durability, Requests, Store};
 pub use error::{Error, ErrorKind, Result};
 pub use ingest::Row;
-pub use parquedb_derive::{Collection, database, db, views};
+pub use parquedb_derive::{Collection, database, db};
+#[doc = include_str!("../docs/directives.md")]
+pub use parquedb_derive::views;
 pub use types::{Bytes, Date, Decimal, Json, Timestamp, Ulid, Uuid};
 
 /// What the macros expand to. Not part of the public interface.
