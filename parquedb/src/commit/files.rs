@@ -18,6 +18,10 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Small enough to prune by, large enough to compress well.
 const ROWS_PER_GROUP: usize = 131_072;
 
+/// A column with more distinct values in a row group than fit is written plainly. Parquet's own limit,
+/// 1 MiB, is as much as all numbers of a group: their dictionary would cost time and save nothing.
+const DICTIONARY_BYTES: usize = 128 << 10;
+
 /// Writes rows to a new file. Where `with_seq` is set the file has one more column, with the commit
 /// each row came in; otherwise the numbers do not matter.
 pub(super) async fn write(
@@ -55,6 +59,7 @@ fn encode(runs: &[(u64, Vec<RecordBatch>)], with_seq: bool) -> Result<Bytes, Fai
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))?;
     for (seq, batches) in runs {
