@@ -85,20 +85,21 @@ impl<D: Database> Builder<D> {
         }
         let log = Log::open(store, self.options).await?;
         let definitions = if log.options().read_only {
-            merged(&log.snapshot(), &declared)?.unwrap_or_else(|| log.snapshot().definitions.as_ref().clone())
+            let snapshot = log.snapshot();
+            merged(&snapshot, &declared)?.map_or_else(|| Arc::clone(&snapshot.definitions), Arc::new)
         } else {
             declare(&log, &declared).await?
         };
-        Ok(D::attach(Connection::new(log, Arc::new(definitions)).await?))
+        Ok(D::attach(Connection::new(log, definitions).await?))
     }
 }
 
 /// Stores what is declared and not stored yet.
-async fn declare(log: &Log, declared: &[Definition]) -> Result<BTreeMap<String, Definition>> {
+async fn declare(log: &Log, declared: &[Definition]) -> Result<Arc<BTreeMap<String, Definition>>> {
     loop {
         let snapshot = log.snapshot();
         let Some(definitions) = merged(&snapshot, declared)? else {
-            return Ok(snapshot.definitions.as_ref().clone());
+            return Ok(Arc::clone(&snapshot.definitions));
         };
         let catalog = Catalog::new(Arc::new(definitions.clone()))?;
         let mut cursors = Vec::new();
@@ -116,7 +117,7 @@ async fn declare(log: &Log, declared: &[Definition]) -> Result<BTreeMap<String, 
         let changes =
             Changes { base: Some(snapshot.seq), definitions: Some(definitions), cursors, ..Changes::default() };
         match log.commit(changes).await {
-            Ok(done) => return Ok(done.snapshot.definitions.as_ref().clone()),
+            Ok(done) => return Ok(Arc::clone(&done.snapshot.definitions)),
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 log.catch_up().await?;
             }
