@@ -6,7 +6,7 @@ use parquedb::{Collection, Database, Timestamp, database, views};
 use tokio::runtime::Runtime;
 
 /// A request as a log has it.
-#[derive(Collection, Clone)]
+#[derive(Collection, Debug, Clone)]
 pub struct Requests {
     pub at: Timestamp,
     pub service: String,
@@ -17,7 +17,11 @@ pub struct Requests {
 
 views! {
     /// A filtered copy.
-    pub Failures: { $from: Requests, $filter: { status: { $gte: 500 } } }
+    pub Failures: {
+        $from: Requests,
+        $filter: { status: { $gte: 500 } },
+        $select: { at, service, status, latency, bytes },
+    }
 
     pub Minutes: {
         $from: Requests,

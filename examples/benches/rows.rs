@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 /// A request as a log has it: numbers, texts, an optional record and a list.
-#[derive(Collection, Clone)]
+#[derive(Collection, Debug, Clone)]
 struct Request {
     id: i64,
     at: Timestamp,
@@ -26,7 +26,7 @@ struct Request {
     tags: Vec<String>,
 }
 
-#[derive(Collection, Clone)]
+#[derive(Collection, Debug, Clone)]
 struct Response {
     status: i32,
     body: String,
