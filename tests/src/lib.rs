@@ -1,6 +1,8 @@
-//! What the tests of ParqueDB share: an S3 server on loopback and the running of workspace binaries.
+//! What the tests of ParqueDB share: an S3 server on loopback, the running of workspace
+//! binaries, and what the views over tail events must hold.
 
 mod bin;
+pub mod recompute;
 pub mod s3;
 
 pub use bin::cargo_bin;

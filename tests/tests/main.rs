@@ -1,4 +1,9 @@
 //! All integration tests in one binary: each binary links the whole query engine.
 
+mod bad_input;
+mod corpus;
+mod end_to_end;
+mod interrupted_ingest;
 mod s3_protocol;
 mod view_truth;
+mod semantics_cases;
