@@ -19,6 +19,11 @@ static NAMED: LazyLock<Mutex<HashMap<String, Arc<InMemory>>>> = LazyLock::new(Mu
 
 pub(super) fn open(url: &str, durability: Durability) -> Result<Store> {
     let Some((scheme, _)) = url.split_once("://") else {
+        if let Some(scheme) = mistyped_scheme(url) {
+            return Err(Error::invalid(format!(
+                "`{url}` is neither a URL, which has `//` after `{scheme}:`, nor a folder; {ACCEPTED}"
+            )));
+        }
         return open_folder(std::path::Path::new(url), durability);
     };
     let parsed = Url::parse(url).map_err(|error| {
@@ -53,6 +58,14 @@ pub(super) fn open(url: &str, durability: Durability) -> Result<Store> {
         }
         other => Err(Error::invalid(format!("no store is known for `{other}` URLs; {ACCEPTED}"))),
     }
+}
+
+/// The scheme of a URL with one slash too few: a folder of that name would hide what went wrong.
+fn mistyped_scheme(path: &str) -> Option<&str> {
+    let (scheme, _) = path.split_once(":/")?;
+    // One letter is a Windows drive.
+    let named = scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    named.then_some(scheme)
 }
 
 fn without_query(url: &Url) -> String {
