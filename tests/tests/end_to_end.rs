@@ -118,7 +118,7 @@ async fn find_and_sql(database: &TailDb, lines: &[String], expected: &Views, wha
     }
     let mut groups: BTreeMap<String, (u64, i64)> = BTreeMap::new();
     for row in &requests {
-        let group = groups.entry(json!([row[1], row[4]]).to_string()).or_default();
+        let group = groups.entry(json!([row[1], row[4]]).to_string()).or_insert((0, i64::MIN));
         group.0 += 1;
         group.1 = group.1.max(number(&row[8]).unwrap());
     }

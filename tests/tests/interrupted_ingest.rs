@@ -13,8 +13,8 @@ use parquedb_tests::s3::{Effect, Fault, Operation};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::process::{Child, Output, Stdio};
+use std::time::Duration;
 
 /// Where one test's database lies: its URL for the command, and the way the library opens it.
 struct Target {
@@ -37,6 +37,31 @@ impl Target {
 
     fn ingest(&self, file: &str, batch: &str) -> std::process::Command {
         tail_on(self.server.as_ref(), &["ingest", file, "--to", &self.at, "--batch", batch])
+    }
+
+    /// The objects or files there are.
+    fn objects(&self) -> usize {
+        fn files(folder: &Path) -> usize {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
+        }
+        match &self.server {
+            Some(server) => server.objects("tail").len(),
+            None => files(Path::new(&self.at)),
+        }
+    }
+
+    /// Kills the command some moments after it has written a random number of objects, or waits for its
+    /// end where it has less to write.
+    async fn kill(&self, mut child: Child, random: &mut StdRng) -> Output {
+        let enough = self.objects() + random.random_range(0..6);
+        while self.objects() < enough && child.try_wait().unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_micros(random.random_range(0..30_000))).await;
+        // It may have ended meanwhile.
+        let _ = child.kill();
+        tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap()
     }
 
     /// Asserts that the views hold what the first events of the file say, as many as are stored. Gives
@@ -82,22 +107,15 @@ fn write(path: &Path, lines: &[String]) -> String {
     path.display().to_string()
 }
 
-/// Kills ingests at random moments until `kills` of them were under way, then lets one finish.
+/// Kills ingests at random moments `kills` times, then lets one finish.
 async fn killed(target: &Target, folder: &Path, lines: &[String], kills: usize, seed: u64) {
     let what = format!("PARQUEDB_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let file = write(&folder.join("events.ndjson"), lines);
-    let trial = Target::folder(&folder.join("trial"));
-    let started = Instant::now();
-    succeed(trial.ingest(&file, "20"));
-    let whole = started.elapsed();
     let mut stored = 0;
     for kill in 0..kills {
-        let mut child =
-            target.ingest(&file, "20").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        tokio::time::sleep(whole.mul_f64(random.random_range(0.2..1.0))).await;
-        child.kill().unwrap();
-        let output = child.wait_with_output().unwrap();
+        let child = target.ingest(&file, "20").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = target.kill(child, &mut random).await;
         assert!(errors(&output).is_empty(), "{what}: kill {kill}: {}", errors(&output));
         let now = target.assert_prefix(lines, &format!("{what}: after kill {kill}")).await;
         eprintln!("{what}: kill {kill} left {now} of {} events", lines.len());
@@ -114,10 +132,8 @@ async fn killed(target: &Target, folder: &Path, lines: &[String], kills: usize, 
     // The file grows, and the ingest of the rest is killed too.
     let grown: Vec<String> = lines.iter().chain(&lines[..lines.len() / 2]).cloned().collect();
     let file = write(&folder.join("events.ndjson"), &grown);
-    let mut child = target.ingest(&file, "20").stdout(Stdio::null()).spawn().unwrap();
-    tokio::time::sleep(whole.mul_f64(random.random_range(0.2..0.8))).await;
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let child = target.ingest(&file, "20").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    target.kill(child, &mut random).await;
     let stored = target.assert_prefix(&grown, &format!("{what}: grown")).await;
     assert!(stored >= lines.len(), "{what}: {stored}");
     succeed(target.ingest(&file, batch));
