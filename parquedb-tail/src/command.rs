@@ -36,6 +36,15 @@ impl Command {
     }
 }
 
+/// Writes to the standard output. A reader that has seen enough, such as `head`, is no failure.
+fn print(text: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    match std::io::stdout().write_all(text) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
 /// Why a command failed: one line, then a line for each cause.
 pub(crate) struct Failure(String);
 

@@ -48,6 +48,32 @@ pub trait Database: Sized {
     }
 }
 
+/// A database as it is stored, without declarations of the program's own: for tools that look at any
+/// database. Its views are maintained all the same.
+///
+/// ```no_run
+/// # use parquedb::{Connection, Database};
+/// # async fn run() -> parquedb::Result<()> {
+/// let db = Connection::builder().read_only().open("./data").await?;
+/// for view in db.status().await? {
+///     println!("{} {:?}", view.name, view.freshness);
+/// }
+/// # Ok(()) }
+/// ```
+impl Database for Connection {
+    fn definitions() -> Vec<Definition> {
+        Vec::new()
+    }
+
+    fn attach(connection: Connection) -> Self {
+        connection
+    }
+
+    fn connection(&self) -> &Connection {
+        self
+    }
+}
+
 /// A collection or view as a member of a database. Implemented by the macros.
 pub trait Member: Declared {
     /// Its typed handle.

@@ -68,10 +68,8 @@ impl Ingest {
         // Nobody else may look at the schedules of a database that is only ingested into.
         let refreshed = database.run_due(database.now()).await;
         let flushed = database.flush().await;
-        println!(
-            "{}",
-            report(&summary, &shown(&self.to), started.elapsed().as_secs_f64(), database.requests())
-        );
+        let report = report(&summary, &shown(&self.to), started.elapsed().as_secs_f64(), database.requests());
+        super::print(format!("{report}\n").as_bytes())?;
         failed?;
         refreshed?;
         flushed?;

@@ -7,7 +7,7 @@ use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
-use parquedb_tail::TailDb;
+use parquedb::{Connection, Database};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ enum Format {
 impl Query {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         super::log("warn");
-        let database = TailDb::builder().read_only().open(&self.at).await?;
+        let database = Connection::builder().read_only().open(&self.at).await?;
         let frame = database.sql(&self.sql).await?;
         let schema = frame.schema().as_arrow().clone();
         let batches = frame.collect().await?;
@@ -67,11 +67,8 @@ impl Query {
                 }
             }
         }
-        match std::io::stdout().write_all(&out) {
-            // `head` has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-            written => Ok(written.map(|()| ExitCode::SUCCESS)?),
-        }
+        super::print(&out)?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -3,11 +3,11 @@
 use super::{Failure, shown, table};
 use clap::Args;
 use indicatif::HumanBytes;
-use parquedb::Timestamp;
 use parquedb::db::{Freshness, ViewStatus};
 use parquedb::declare::plan::Refresh;
 
-use parquedb_tail::TailDb;
+use parquedb::{Connection, Database, Timestamp};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Show the state of every view: fresh, stale or invalid, how far behind, how large.
@@ -27,14 +27,15 @@ pub(crate) struct Views {
 impl Views {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         super::log("warn");
-        let database = TailDb::builder().read_only().open(&self.at).await?;
+        let database = Connection::builder().read_only().open(&self.at).await?;
         let mut views = database.status().await?;
         views.sort_by(|one, other| one.name.cmp(&other.name));
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&views)?);
+            super::print(format!("{}\n", serde_json::to_string_pretty(&views)?).as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
-        println!("{} at commit {}", shown(database.url()), database.seq());
+        let mut out = Vec::new();
+        writeln!(out, "{} at commit {}", shown(database.url()), database.seq())?;
         let header = [
             "view",
             "state",
@@ -48,15 +49,16 @@ impl Views {
             "next due",
         ];
         let rows: Vec<Vec<String>> = views.iter().map(row).collect();
-        println!("{}", table::render(&header, &rows));
+        writeln!(out, "{}", table::render(&header, &rows))?;
         for view in &views {
             if let Freshness::Invalid { reason } = &view.freshness {
-                println!("{} is invalid: {reason}", view.name);
+                writeln!(out, "{} is invalid: {reason}", view.name)?;
             }
             if let Some(error) = &view.error {
-                println!("{} could not be refreshed: {error}", view.name);
+                writeln!(out, "{} could not be refreshed: {error}", view.name)?;
             }
         }
+        super::print(&out)?;
         Ok(ExitCode::SUCCESS)
     }
 }
