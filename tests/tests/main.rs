@@ -5,5 +5,5 @@ mod corpus;
 mod end_to_end;
 mod interrupted_ingest;
 mod s3_protocol;
-mod view_truth;
 mod semantics_cases;
+mod view_truth;

@@ -5,13 +5,15 @@ use super::layout;
 use super::snapshot::SEQ_COLUMN;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
-use arrow::array::{ArrayRef, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{Array, ArrayRef, AsArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -55,13 +57,15 @@ fn encode(runs: &[(u64, Vec<RecordBatch>)], with_seq: bool) -> Result<Bytes, Fai
     } else {
         first.schema()
     };
-    let properties = WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
-        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-        .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))?;
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES);
+    for column in columns_with_nan(runs) {
+        properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
+    }
+    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties.build()))?;
     for (seq, batches) in runs {
         for batch in batches {
             if with_seq {
@@ -74,4 +78,33 @@ fn encode(runs: &[(u64, Vec<RecordBatch>)], with_seq: bool) -> Result<Bytes, Fai
         }
     }
     Ok(Bytes::from(writer.into_inner()?))
+}
+
+/// The columns, also inside structs, in which a NaN is. Parquet's statistics leave NaNs out, so they would
+/// tell that no row is greater than the greatest number, and the NaN's row would be skipped.
+fn columns_with_nan(runs: &[(u64, Vec<RecordBatch>)]) -> Vec<ColumnPath> {
+    let mut found = BTreeSet::new();
+    for batch in runs.iter().flat_map(|(_, batches)| batches) {
+        for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            find_nan(&[field.name()], column, &mut found);
+        }
+    }
+    found.into_iter().map(ColumnPath::new).collect()
+}
+
+fn find_nan(path: &[&str], column: &ArrayRef, found: &mut BTreeSet<Vec<String>>) {
+    let has_nan = match column.data_type() {
+        DataType::Float32 => column.as_primitive::<Float32Type>().iter().flatten().any(f32::is_nan),
+        DataType::Float64 => column.as_primitive::<Float64Type>().iter().flatten().any(f64::is_nan),
+        DataType::Struct(fields) => {
+            for (field, child) in fields.iter().zip(column.as_struct().columns()) {
+                find_nan(&[path, &[field.name().as_str()]].concat(), child, found);
+            }
+            false
+        }
+        _ => false,
+    };
+    if has_nan {
+        found.insert(path.iter().map(|name| (*name).to_owned()).collect());
+    }
 }

@@ -1,14 +1,15 @@
-//! Integer arithmetic that reports overflow: DataFusion's own operators wrap.
+//! Integer arithmetic that reports overflow, where DataFusion's own operators wrap, and the one form of
+//! floats that are equal.
 
-use arrow::array::Datum;
+use arrow::array::{ArrayRef, AsArray, Datum};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::compute::kernels::numeric;
-use arrow::datatypes::DataType;
-use datafusion::common::Result;
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// The checked operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,6 +18,50 @@ pub(crate) enum Arithmetic {
     Subtract,
     Multiply,
     Remainder,
+}
+
+/// The float with one form of zero and of NaN, as stored columns have it. Calculations give negative
+/// zeros and NaNs of either sign, which DataFusion tells apart.
+pub(crate) fn canonical(float: Expr) -> Expr {
+    static FUNCTION: LazyLock<ScalarUDF> = LazyLock::new(|| {
+        ScalarUDF::new_from_impl(Canonical { signature: Signature::any(1, Volatility::Immutable) })
+    });
+    FUNCTION.call(vec![float])
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Canonical {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Canonical {
+    fn name(&self) -> &str {
+        "canonical_float"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types {
+            [kind @ (DataType::Float32 | DataType::Float64)] => Ok(kind.clone()),
+            _ => plan_err!("{} takes a float", self.name()),
+        }
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let array = ColumnarValue::values_to_arrays(&arguments.args)?.remove(0);
+        let result: ArrayRef = match array.data_type() {
+            DataType::Float32 => Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(
+                |value| if value.is_nan() { f32::NAN } else { value + 0.0 },
+            )),
+            _ => Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(
+                |value| if value.is_nan() { f64::NAN } else { value + 0.0 },
+            )),
+        };
+        Ok(ColumnarValue::Array(result))
+    }
 }
 
 /// The function of an operation over two integers of any width. Two unsigned ones give a `UInt64`,

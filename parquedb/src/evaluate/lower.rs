@@ -13,6 +13,7 @@ use datafusion::functions::{core, regex, string, unicode};
 use datafusion::functions_nested::expr_fn as nested;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, binary_expr, lit, when};
 use datafusion::prelude::{cast, date_bin, date_trunc};
+use arrow::datatypes::DataType;
 use std::sync::Arc;
 
 /// The column that holds the element of the unnested list while a view's plan runs.
@@ -49,13 +50,56 @@ impl<'a> Scope<'a> {
             Node::Row => return Err(Error::invalid("a whole row cannot be used as a value")),
             Node::Element => column(ELEMENT_COLUMN),
             Node::Field(of, name) if **of == Node::Row => column(name),
-            Node::Field(of, name) => core::expr_fn::get_field(self.value(of)?, name.as_str()),
+            Node::Field(of, name) => {
+                let field = core::expr_fn::get_field(self.unguarded(of)?, name.as_str());
+                match self.nullable_struct(of, name)? {
+                    Some(holder) => when(holder.is_not_null(), field).end()?,
+                    None => field,
+                }
+            }
             Node::Index(of, index) => nested::array_element(self.value(of)?, lit(i64::from(*index) + 1)),
             Node::Key(of, key) => core::expr_fn::get_field(self.value(of)?, key.as_str()),
             Node::Literal(literal) => lit(scalar(literal)?),
             Node::List(_) => return Err(Error::invalid("a list of constants is not a value")),
             Node::Call(function, arguments) => self.call(*function, arguments)?,
         })
+    }
+
+    /// A path without the check of [`Scope::nullable_struct`].
+    fn unguarded(&self, node: &Node) -> Result<Expr> {
+        match node {
+            Node::Field(of, name) if **of != Node::Row => {
+                Ok(core::expr_fn::get_field(self.unguarded(of)?, name.as_str()))
+            }
+            other => self.value(other),
+        }
+    }
+
+    /// The struct whose null must make the field null, if the field does not know it itself. A field that
+    /// can be null is null in a null struct. One that cannot has some value there, as arrays must, which
+    /// DataFusion's field access gives as if it were meant.
+    fn nullable_struct(&self, of: &Node, name: &str) -> Result<Option<Expr>> {
+        match self.unguarded(of)?.get_type(self.schema)? {
+            DataType::Struct(fields) if fields.find(name).is_some_and(|(_, field)| !field.is_nullable()) => {
+                self.first_nullable(of)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The path itself if it can be null, else the nearest struct around it that can.
+    fn first_nullable(&self, path: &Node) -> Result<Option<Expr>> {
+        let Node::Field(of, name) = path else { return Ok(Some(self.value(path)?)) };
+        if **of == Node::Row {
+            let nullable = self.schema.field_with_unqualified_name(name)?.is_nullable();
+            return Ok(if nullable { Some(column(name)) } else { None });
+        }
+        match self.unguarded(of)?.get_type(self.schema)? {
+            DataType::Struct(fields) if fields.find(name).is_some_and(|(_, field)| !field.is_nullable()) => {
+                self.first_nullable(of)
+            }
+            _ => Ok(Some(self.unguarded(path)?)),
+        }
     }
 
     fn call(&self, function: Function, arguments: &[Node]) -> Result<Expr> {
@@ -76,12 +120,14 @@ impl<'a> Scope<'a> {
             F::Divide => {
                 let [dividend, divisor] = self.two(function, arguments)?;
                 let divisor = self.null_if_zero(cast(divisor, arrow::datatypes::DataType::Float64), &arguments[1])?;
-                cast(dividend, arrow::datatypes::DataType::Float64) / divisor
+                arithmetic::canonical(cast(dividend, arrow::datatypes::DataType::Float64) / divisor)
             }
             F::Negate => {
                 let value = self.value(one(function, arguments)?)?;
                 let zero = match value.get_type(self.schema).map_err(Error::from)? {
-                    kind if kind.is_floating() => return Ok(Expr::Negative(Box::new(value))),
+                    kind if kind.is_floating() => {
+                        return Ok(arithmetic::canonical(Expr::Negative(Box::new(value))));
+                    }
                     kind if kind.is_integer() => lit(0_i64),
                     _ => return Ok(Expr::Negative(Box::new(value))),
                 };
@@ -211,12 +257,13 @@ impl<'a> Scope<'a> {
     /// Integers through checked functions, everything else through DataFusion's operator, which wraps
     /// integers but is exact or IEEE for decimals and floats.
     fn arithmetic_of(&self, checked: Arithmetic, operator: Operator, left: Expr, right: Expr) -> Result<Expr> {
-        let integers = left.get_type(self.schema)?.is_integer() && right.get_type(self.schema)?.is_integer();
-        Ok(if integers {
-            arithmetic::function(checked).call(vec![left, right])
-        } else {
-            Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right)))
-        })
+        let (left_type, right_type) = (left.get_type(self.schema)?, right.get_type(self.schema)?);
+        if left_type.is_integer() && right_type.is_integer() {
+            return Ok(arithmetic::function(checked).call(vec![left, right]));
+        }
+        let result = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right)));
+        let float = left_type.is_floating() || right_type.is_floating();
+        Ok(if float { arithmetic::canonical(result) } else { result })
     }
 
     fn null_if_zero(&self, divisor: Expr, node: &Node) -> Result<Expr> {
@@ -315,7 +362,7 @@ fn scalar(literal: &Literal) -> Result<ScalarValue> {
         Literal::Bool(value) => ScalarValue::Boolean(Some(*value)),
         Literal::Int(value) => ScalarValue::Int64(Some(*value)),
         Literal::UInt(value) => ScalarValue::UInt64(Some(*value)),
-        Literal::Float(value) => ScalarValue::Float64(Some(*value)),
+        Literal::Float(value) => ScalarValue::Float64(Some(*value + 0.0)),
         Literal::SpecialFloat(text) => ScalarValue::Float64(Some(
             text.parse().map_err(|_| Error::corrupt(format!("`{text}` is not a float")))?,
         )),

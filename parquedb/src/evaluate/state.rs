@@ -5,13 +5,14 @@
 //! are never merged. Each aggregate is three expressions: its states over rows, the merge of each
 //! state, and the result. The formats are documented in `docs/design/semantics.md`.
 
+use super::arithmetic::canonical;
 use super::lower::{Scope, column};
 use super::value_counts::{merge_value_counts, state_type, value_counts};
 use crate::declare::plan::{Aggregate, AggregateColumn};
 use crate::error::{Error, Result};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
-use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::functions::core::expr_fn::{coalesce, nullif};
 use datafusion::functions_aggregate::expr_fn::{count, max, min, sum};
 use datafusion::functions_nested::expr_fn::array_length;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, ExprSchemable, lit, when};
@@ -71,7 +72,11 @@ pub(crate) fn mergeable(aggregate: &AggregateColumn, input: &DFSchema) -> Result
         }
         Aggregate::Sum => {
             let (state, result_if_empty) = summing(name, required()?, input, &filtered)?;
-            Mergeable { result: coalesce(vec![column(name), result_if_empty]), states: vec![state] }
+            let total = match state.field.data_type() {
+                DataType::Float64 => canonical(column(name)),
+                _ => column(name),
+            };
+            Mergeable { result: coalesce(vec![total, result_if_empty]), states: vec![state] }
         }
         Aggregate::Avg => {
             let value = required()?;
@@ -81,16 +86,10 @@ pub(crate) fn mergeable(aggregate: &AggregateColumn, input: &DFSchema) -> Result
             let mean = cast(column(&sum_name), DataType::Float64) / cast(column(&count_name), DataType::Float64);
             Mergeable {
                 states: vec![sum, count],
-                result: when(column(&count_name).gt(lit(0_i64)), mean).end()?,
+                result: when(column(&count_name).gt(lit(0_i64)), canonical(mean)).end()?,
             }
         }
-        Aggregate::Min | Aggregate::Max => {
-            let value = required()?;
-            let pick = if aggregate.aggregate == Aggregate::Min { min } else { max };
-            let field = Field::new(name, value.get_type(input)?, true);
-            let state = State { field, over_rows: filtered(pick(value))?, merge: pick(column(name)) };
-            Mergeable { states: vec![state], result: column(name) }
-        }
+        Aggregate::Min | Aggregate::Max => extreme(aggregate, required()?, input, &filtered)?,
         Aggregate::CountDistinct => {
             let value = required()?;
             let field = Field::new(name, state_type(&value.get_type(input)?), true);
@@ -102,6 +101,38 @@ pub(crate) fn mergeable(aggregate: &AggregateColumn, input: &DFSchema) -> Result
             let size = cast(array_length(column(name)), DataType::Int64);
             Mergeable { states: vec![state], result: coalesce(vec![size, lit(0_i64)]) }
         }
+    })
+}
+
+/// The least or greatest value. NaN is the greatest float; DataFusion's own functions keep or lose it by
+/// the order of the rows, so they see the other values and NaNs are counted.
+fn extreme(
+    aggregate: &AggregateColumn,
+    value: Expr,
+    input: &DFSchema,
+    filtered: &impl Fn(Expr) -> Result<Expr>,
+) -> Result<Mergeable> {
+    let name = aggregate.name.as_str();
+    let least = aggregate.aggregate == Aggregate::Min;
+    let pick = if least { min } else { max };
+    let kind = value.get_type(input)?;
+    let field = Field::new(name, kind.clone(), true);
+    let nan = match kind {
+        DataType::Float32 => lit(f32::NAN),
+        DataType::Float64 => lit(f64::NAN),
+        _ => {
+            let state = State { field, over_rows: filtered(pick(value))?, merge: pick(column(name)) };
+            return Ok(Mergeable { states: vec![state], result: column(name) });
+        }
+    };
+    let nans_name = format!("{name}__nans");
+    let numbers = filtered(pick(nullif(value.clone(), nan.clone())))?;
+    let nans = counting(&nans_name, filtered(count(when(value.eq(nan.clone()), lit(1_i64)).end()?))?);
+    let any_nan = column(&nans_name).gt(lit(0_i64));
+    let is_nan = if least { any_nan.and(column(name).is_null()) } else { any_nan };
+    Ok(Mergeable {
+        states: vec![State { field, over_rows: numbers, merge: pick(column(name)) }, nans],
+        result: when(is_nan, nan).otherwise(column(name))?,
     })
 }
 

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::lower::Scope;
 use crate::ingest::Row;
 use arrow::record_batch::RecordBatch;
+use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
@@ -129,10 +130,11 @@ impl<T: Row> Find<T> {
     /// # Errors
     /// As awaiting the query; an error may also come as an item.
     pub async fn stream(self) -> Result<BoxStream<'static, Result<T>>> {
+        let member = self.member.clone();
         let (frame, _) = self.frame().await?;
         let batches = frame.execute_stream().await?;
         let rows = batches
-            .map_err(Error::from)
+            .map_err(move |error| named(&member, error))
             .and_then(|batch| async move { T::from_batch(&batch) })
             .map_ok(|rows| futures::stream::iter(rows.into_iter().map(Ok)))
             .try_flatten();
@@ -144,8 +146,9 @@ impl<T: Row> Find<T> {
     /// # Errors
     /// As awaiting the query.
     pub async fn batches(self) -> Result<Vec<RecordBatch>> {
+        let member = self.member.clone();
         let (frame, _) = self.frame().await?;
-        Ok(frame.collect().await?)
+        frame.collect().await.map_err(|error| named(&member, error))
     }
 
     /// The number of rows, without decoding them.
@@ -153,8 +156,9 @@ impl<T: Row> Find<T> {
     /// # Errors
     /// As awaiting the query.
     pub async fn count(self) -> Result<u64> {
+        let member = self.member.clone();
         let (frame, _) = self.frame().await?;
-        Ok(frame.count().await? as u64)
+        Ok(frame.count().await.map_err(|error| named(&member, error))? as u64)
     }
 
     /// The first row, if there is one.
@@ -170,10 +174,11 @@ impl<T: Row> Find<T> {
     /// # Errors
     /// As awaiting the query.
     pub async fn read(self) -> Result<Found<T>> {
+        let member = self.member.clone();
         let (frame, seq) = self.frame().await?;
         let context = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await?;
-        let batches = collect(Arc::clone(&plan), context).await?;
+        let batches = collect(Arc::clone(&plan), context).await.map_err(|error| named(&member, error))?;
         let mut rows = Vec::new();
         for batch in &batches {
             rows.extend(T::from_batch(batch)?);
@@ -230,6 +235,11 @@ impl<T: Row> IntoFuture for Find<T> {
             Ok(rows)
         })
     }
+}
+
+/// The error of computing a member's rows, such as a sum that has left its type.
+fn named(member: &str, error: DataFusionError) -> Error {
+    Error::from(error).context(format!("reading `{member}`"))
 }
 
 fn add_metrics(plan: &dyn ExecutionPlan, total: &mut ReadMetrics) {
