@@ -1,4 +1,5 @@
 //! The events of the tests, where databases of theirs may lie, and the command run over them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use object_store::ObjectStore;
 use parquedb::{Store, Timestamp};
