@@ -7,3 +7,4 @@ mod interrupted_ingest;
 mod s3_protocol;
 mod semantics_cases;
 mod view_truth;
+mod maintenance;
