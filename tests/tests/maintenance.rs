@@ -54,6 +54,27 @@ mod second {
     database! { pub(crate) struct Db { Visit, Slow, SlowPages, Hourly, Morning } }
 }
 
+/// A view that some rows cannot be computed for, and one that they can.
+mod failing {
+    use super::*;
+    use first::Visit;
+
+    views! {
+        pub(crate) Doubled: {
+            $from: Visit,
+            $select: { id, doubled: millis * 2 },
+            $refresh: { mode: scheduled, schedule: "* * * * *" },
+        }
+        pub(crate) Pages: {
+            $from: Visit,
+            $groupBy: [page],
+            $compute: { n: $count(*) },
+            $refresh: { mode: scheduled, schedule: "* * * * *" },
+        }
+    }
+    database! { pub(crate) struct Db { Visit, Doubled, Pages } }
+}
+
 /// Versions that must be refused.
 mod wrong {
     use super::*;
@@ -254,4 +275,31 @@ async fn two_connections_write_to_one_folder_and_views_stay_exact() {
         one.slow.find(|row| row.id.ge(200)).count().await.unwrap(),
         one.visit.find(|row| row.id.ge(200)).count().await.unwrap()
     );
+}
+
+#[tokio::test]
+async fn a_failing_view_keeps_its_rows_waits_longer_each_time_and_stops_no_other() {
+    let clock = Arc::new(ManualClock::new(START));
+    let open = failing::Db::builder().clock(Arc::clone(&clock) as Arc<dyn parquedb::Clock>);
+    let db = open.open("memory:///").await.unwrap();
+    let due = || Timestamp::from_micros(parquedb::Clock::now(&*clock));
+    db.visit.insert(visit(1, 1)).await.unwrap();
+    clock.advance(MINUTE);
+    assert_eq!(db.run_due(due()).await.unwrap().len(), 2);
+    db.visit.insert(visit(2, i64::MAX)).await.unwrap();
+    clock.advance(MINUTE);
+    let error = db.run_due(due()).await.unwrap_err();
+    assert!(error.to_string().contains("view `Doubled`"), "{error}");
+    let doubled = status(&db, "Doubled").await;
+    assert_eq!(doubled.freshness, Freshness::Stale);
+    assert!(doubled.error.as_deref().is_some_and(|error| error.to_lowercase().contains("overflow")), "{doubled:?}");
+    assert_eq!(db.doubled.all().await.unwrap(), [failing::Doubled { id: 1, doubled: 2 }]);
+    assert_eq!(status(&db, "Pages").await.freshness, Freshness::Fresh);
+    // One second, then two.
+    for seconds in [1, 2] {
+        clock.advance(seconds * 1_000_000 - 1);
+        assert!(db.run_due(due()).await.unwrap().is_empty());
+        clock.advance(1);
+        db.run_due(due()).await.unwrap_err();
+    }
 }
