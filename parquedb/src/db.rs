@@ -7,11 +7,11 @@ mod maintenance;
 mod status;
 mod writer;
 
+pub use crate::maintain::freshness::Freshness;
 pub use batch::{Batch, Written};
 pub use builder::Builder;
 pub use handle::{Collection, View};
 pub use maintenance::MaintenanceLoop;
-pub use crate::maintain::freshness::Freshness;
 pub use status::{Lag, ViewStatus};
 
 use crate::clock::Clock;
@@ -228,7 +228,9 @@ impl Connection {
         {
             return Err(Error::new(
                 ErrorKind::InvalidView,
-                format!("view `{member}` cannot be read: {reason}. Rebuild it with `refresh()` or `run_due()`"),
+                format!(
+                    "view `{member}` cannot be read: {reason}. Rebuild it with `refresh()` or `run_due()`"
+                ),
             ));
         }
         catalog.rows(snapshot, member)

@@ -69,40 +69,42 @@ pub mod store;
 pub mod testing;
 pub mod types;
 
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use datafusion::arrow;
 pub use db::{
     Batch, Builder, Collection, Connection, Database, Lag, MaintenanceLoop, View, ViewStatus, Written,
 };
 pub use declare::expr::{Expr, Order, TimeUnit};
-pub use clock::{Clock, ManualClock, SystemClock};
-pub use datafusion::arrow;
-pub use maintain::Freshness;
-pub use object_store;
-pub use query::{Find, Found, ReadMetrics};
-pub use store::{Durability, Requests, Store};
 pub use error::{Error, ErrorKind, Result};
 pub use ingest::Row;
-pub use parquedb_derive::{Collection, database, db};
+pub use maintain::Freshness;
+pub use object_store;
 #[doc = include_str!("../docs/directives.md")]
 pub use parquedb_derive::views;
+pub use parquedb_derive::{Collection, database, db};
+pub use query::{Find, Found, ReadMetrics};
+pub use store::{Durability, Requests, Store};
 pub use types::{Bytes, Date, Decimal, Json, Timestamp, Ulid, Uuid};
 
 /// What the macros expand to. Not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::declare::declared::{CollectionRecord, Declared};
-    pub use crate::declare::definition::{CollectionDefinition, Definition};
     pub use crate::db::{Collection as CollectionHandle, Connection, Member, View as ViewHandle};
     pub use crate::declare::aggregate::{avg, count, count_distinct, count_rows, max, min, sum};
+    pub use crate::declare::declared::{CollectionRecord, Declared};
+    pub use crate::declare::definition::{CollectionDefinition, Definition};
     pub use crate::declare::expr::{
-        Calculated, Chosen, Difference, Expr, Handle, Mapped, NULL, TimeUnit, all, among, any, coalesce, concat,
-        cond, condition, divided_by_nonzero, element, exists, literal, member, not, null, part,
+        Calculated, Chosen, Difference, Expr, Handle, Mapped, NULL, TimeUnit, all, among, any, coalesce,
+        concat, cond, condition, divided_by_nonzero, element, exists, literal, member, not, null, part,
         remainder_by_nonzero, truncate,
     };
-    pub use crate::declare::plan::Refresh;
-    pub use crate::declare::view::{Changes, MemberOf, ViewBuilder, ViewRecord, is_container, source_is_member};
     pub use crate::declare::node::{Function, Node};
+    pub use crate::declare::plan::Refresh;
     pub use crate::declare::record::{FieldAt, Record, index_of};
     pub use crate::declare::shape::{NotNull, Nullability, Nullable, Shape, Unknown};
+    pub use crate::declare::view::{
+        Changes, MemberOf, ViewBuilder, ViewRecord, is_container, source_is_member,
+    };
     pub use crate::error::Result;
     pub use crate::ingest::{
         ColumnBuilder, ColumnReader, ColumnValue, NotOptional, Nulls, Row, StructColumns, finish_struct,

@@ -4,7 +4,7 @@ mod bad_input;
 mod corpus;
 mod end_to_end;
 mod interrupted_ingest;
+mod maintenance;
 mod s3_protocol;
 mod semantics_cases;
 mod view_truth;
-mod maintenance;

@@ -292,7 +292,10 @@ async fn a_failing_view_keeps_its_rows_waits_longer_each_time_and_stops_no_other
     assert!(error.to_string().contains("view `Doubled`"), "{error}");
     let doubled = status(&db, "Doubled").await;
     assert_eq!(doubled.freshness, Freshness::Stale);
-    assert!(doubled.error.as_deref().is_some_and(|error| error.to_lowercase().contains("overflow")), "{doubled:?}");
+    assert!(
+        doubled.error.as_deref().is_some_and(|error| error.to_lowercase().contains("overflow")),
+        "{doubled:?}"
+    );
     assert_eq!(db.doubled.all().await.unwrap(), [failing::Doubled { id: 1, doubled: 2 }]);
     assert_eq!(status(&db, "Pages").await.freshness, Freshness::Fresh);
     // One second, then two.

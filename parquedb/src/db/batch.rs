@@ -44,7 +44,8 @@ impl Batch {
     ) -> Result<&mut Self> {
         let rows = rows.as_ref();
         if !rows.is_empty() {
-            let batch = T::to_batch(rows).map_err(|error| error.context(format!("`{}`", collection.name())))?;
+            let batch =
+                T::to_batch(rows).map_err(|error| error.context(format!("`{}`", collection.name())))?;
             self.insert_batch(collection, batch)?;
         }
         Ok(self)

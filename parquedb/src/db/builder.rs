@@ -2,8 +2,8 @@
 
 use super::{Connection, Database};
 use crate::clock::Clock;
-use crate::commit::{Absorbed, Changes, CursorWrite, Log, LogOptions};
 use crate::commit::snapshot::Snapshot;
+use crate::commit::{Absorbed, Changes, CursorWrite, Log, LogOptions};
 use crate::declare::definition::{CollectionDefinition, Definition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::catalog::Catalog;
@@ -105,7 +105,8 @@ async fn declare(log: &Log, declared: &[Definition]) -> Result<Arc<BTreeMap<Stri
         let mut cursors = Vec::new();
         for view in catalog.views() {
             // Over a source without rows a view is complete as soon as it is declared.
-            if !snapshot.cursors.contains_key(&view.name) && is_empty(&catalog, &snapshot, &view.plan.source) {
+            if !snapshot.cursors.contains_key(&view.name) && is_empty(&catalog, &snapshot, &view.plan.source)
+            {
                 cursors.push(CursorWrite {
                     view: view.name.clone(),
                     definition: catalog.hash(&view.name)?.to_owned(),
@@ -114,8 +115,12 @@ async fn declare(log: &Log, declared: &[Definition]) -> Result<Arc<BTreeMap<Stri
                 });
             }
         }
-        let changes =
-            Changes { base: Some(snapshot.seq), definitions: Some(definitions), cursors, ..Changes::default() };
+        let changes = Changes {
+            base: Some(snapshot.seq),
+            definitions: Some(definitions),
+            cursors,
+            ..Changes::default()
+        };
         match log.commit(changes).await {
             Ok(done) => return Ok(Arc::clone(&done.snapshot.definitions)),
             Err(error) if error.kind() == ErrorKind::Conflict => {
@@ -174,7 +179,11 @@ fn other_kind(name: &str, stored: &str, declared: &str) -> Error {
 }
 
 /// Rows that were written must still fit: columns may be added if they can be null.
-fn check_evolution(stored: &CollectionDefinition, new: &CollectionDefinition, snapshot: &Snapshot) -> Result<()> {
+fn check_evolution(
+    stored: &CollectionDefinition,
+    new: &CollectionDefinition,
+    snapshot: &Snapshot,
+) -> Result<()> {
     if snapshot.tables.get(&stored.name).is_none_or(|table| table.rows == 0) {
         return Ok(());
     }

@@ -86,7 +86,11 @@ impl Connection {
                         Some(source) => self.behind(view, source, cursor.seq).await?,
                         None => (0, 0),
                     };
-                    Lag { commits, rows, micros: self.now().as_micros().saturating_sub(cursor.refreshed).max(0) }
+                    Lag {
+                        commits,
+                        rows,
+                        micros: self.now().as_micros().saturating_sub(cursor.refreshed).max(0),
+                    }
                 }
                 _ => Lag::default(),
             };
@@ -134,5 +138,6 @@ impl Connection {
 }
 
 fn size(table: &Table) -> u64 {
-    table.files.iter().map(|file| file.size).sum::<u64>() + table.inline.iter().map(|run| run.bytes).sum::<u64>()
+    table.files.iter().map(|file| file.size).sum::<u64>()
+        + table.inline.iter().map(|run| run.bytes).sum::<u64>()
 }

@@ -69,10 +69,8 @@ impl Connection {
             let mut rows: BTreeMap<String, Vec<RecordBatch>> = BTreeMap::new();
             let mut repeated = Vec::with_capacity(waiting.len());
             for pending in waiting {
-                let known = pending
-                    .id
-                    .as_ref()
-                    .is_some_and(|id| self.0.log.has_batch(id) || !ids.insert(id.clone()));
+                let known =
+                    pending.id.as_ref().is_some_and(|id| self.0.log.has_batch(id) || !ids.insert(id.clone()));
                 repeated.push(known);
                 if !known {
                     for (table, batches) in &pending.rows {
@@ -89,10 +87,13 @@ impl Connection {
             }
             let maintainer = self.maintainer(&snapshot).await?;
             let (writes, cursors) = maintainer.changes(&snapshot, rows).await?;
-            let changes = Changes { base: Some(snapshot.seq), writes, cursors, definitions: None, batch_ids: ids };
+            let changes =
+                Changes { base: Some(snapshot.seq), writes, cursors, definitions: None, batch_ids: ids };
             match self.0.log.commit(changes).await {
                 // Another process may have committed the same ids between: then nothing was written.
-                Ok(done) if done.repeated => return Ok(answers(&vec![true; waiting.len()], done.snapshot.seq)),
+                Ok(done) if done.repeated => {
+                    return Ok(answers(&vec![true; waiting.len()], done.snapshot.seq));
+                }
                 Ok(done) => return Ok(answers(&repeated, done.snapshot.seq)),
                 Err(error) if error.kind() == ErrorKind::Conflict => {
                     self.0.log.catch_up().await?;

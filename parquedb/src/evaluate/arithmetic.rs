@@ -2,8 +2,8 @@
 //! floats that are equal.
 
 use arrow::array::{ArrayRef, AsArray, Datum};
-use arrow::compute::{CastOptions, cast_with_options};
 use arrow::compute::kernels::numeric;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{
@@ -53,12 +53,16 @@ impl ScalarUDFImpl for Canonical {
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let array = ColumnarValue::values_to_arrays(&arguments.args)?.remove(0);
         let result: ArrayRef = match array.data_type() {
-            DataType::Float32 => Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(
-                |value| if value.is_nan() { f32::NAN } else { value + 0.0 },
-            )),
-            _ => Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(
-                |value| if value.is_nan() { f64::NAN } else { value + 0.0 },
-            )),
+            DataType::Float32 => Arc::new(
+                array
+                    .as_primitive::<Float32Type>()
+                    .unary::<_, Float32Type>(|value| if value.is_nan() { f32::NAN } else { value + 0.0 }),
+            ),
+            _ => Arc::new(
+                array
+                    .as_primitive::<Float64Type>()
+                    .unary::<_, Float64Type>(|value| if value.is_nan() { f64::NAN } else { value + 0.0 }),
+            ),
         };
         Ok(ColumnarValue::Array(result))
     }
@@ -68,9 +72,14 @@ impl ScalarUDFImpl for Canonical {
 /// except in a difference; everything else gives an `Int64`. A result outside of it is an error.
 pub(crate) fn function(operation: Arithmetic) -> &'static ScalarUDF {
     static FUNCTIONS: LazyLock<[ScalarUDF; 4]> = LazyLock::new(|| {
-        [Arithmetic::Add, Arithmetic::Subtract, Arithmetic::Multiply, Arithmetic::Remainder].map(|operation| {
-            ScalarUDF::new_from_impl(Checked { operation, signature: Signature::any(2, Volatility::Immutable) })
-        })
+        [Arithmetic::Add, Arithmetic::Subtract, Arithmetic::Multiply, Arithmetic::Remainder].map(
+            |operation| {
+                ScalarUDF::new_from_impl(Checked {
+                    operation,
+                    signature: Signature::any(2, Volatility::Immutable),
+                })
+            },
+        )
     });
     &FUNCTIONS[operation as usize]
 }
@@ -96,7 +105,8 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        let unsigned = types.iter().all(DataType::is_unsigned_integer) && self.operation != Arithmetic::Subtract;
+        let unsigned =
+            types.iter().all(DataType::is_unsigned_integer) && self.operation != Arithmetic::Subtract;
         Ok(if unsigned { DataType::UInt64 } else { DataType::Int64 })
     }
 

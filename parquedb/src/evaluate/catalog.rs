@@ -59,9 +59,9 @@ impl Catalog {
     pub(crate) fn view(&self, name: &str) -> Result<&ViewDefinition> {
         match self.get(name)? {
             Definition::View(view) => Ok(view),
-            Definition::Collection(_) => {
-                Err(Error::invalid(format!("`{name}` is a collection, not a view: it has nothing to refresh")))
-            }
+            Definition::Collection(_) => Err(Error::invalid(format!(
+                "`{name}` is a collection, not a view: it has nothing to refresh"
+            ))),
         }
     }
 
@@ -116,7 +116,11 @@ impl Catalog {
 
 fn hash(view: &ViewDefinition) -> Result<String> {
     let canonical = serde_json::to_vec(&(&view.plan, &view.schema)).map_err(|error| {
-        Error::with_source(ErrorKind::Invalid, format!("view `{}`: its plan has no JSON form", view.name), error)
+        Error::with_source(
+            ErrorKind::Invalid,
+            format!("view `{}`: its plan has no JSON form", view.name),
+            error,
+        )
     })?;
     Ok(blake3::hash(&canonical).to_hex().to_string())
 }

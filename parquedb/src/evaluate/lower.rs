@@ -8,12 +8,12 @@
 use super::arithmetic::{self, Arithmetic};
 use crate::declare::node::{Function, Literal, Node};
 use crate::error::{Error, Result};
+use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::functions::{core, regex, string, unicode};
 use datafusion::functions_nested::expr_fn as nested;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, binary_expr, lit, when};
 use datafusion::prelude::{cast, date_bin, date_trunc};
-use arrow::datatypes::DataType;
 use std::sync::Arc;
 
 /// The column that holds the element of the unnested list while a view's plan runs.
@@ -105,10 +105,24 @@ impl<'a> Scope<'a> {
     fn call(&self, function: Function, arguments: &[Node]) -> Result<Expr> {
         use Function as F;
         Ok(match function {
-            F::Eq | F::Ne | F::Lt | F::Le | F::Gt | F::Ge | F::In | F::NotIn | F::And | F::Or | F::Not
-            | F::Exists | F::StartsWith | F::EndsWith | F::Contains | F::Regex | F::Size | F::All => {
-                self.truth(function, arguments, NullTruth::MustBeFalse)?
-            }
+            F::Eq
+            | F::Ne
+            | F::Lt
+            | F::Le
+            | F::Gt
+            | F::Ge
+            | F::In
+            | F::NotIn
+            | F::And
+            | F::Or
+            | F::Not
+            | F::Exists
+            | F::StartsWith
+            | F::EndsWith
+            | F::Contains
+            | F::Regex
+            | F::Size
+            | F::All => self.truth(function, arguments, NullTruth::MustBeFalse)?,
             F::Add => self.arithmetic(Arithmetic::Add, Operator::Plus, arguments)?,
             F::Subtract => self.arithmetic(Arithmetic::Subtract, Operator::Minus, arguments)?,
             F::Multiply => self.arithmetic(Arithmetic::Multiply, Operator::Multiply, arguments)?,
@@ -119,7 +133,8 @@ impl<'a> Scope<'a> {
             }
             F::Divide => {
                 let [dividend, divisor] = self.two(function, arguments)?;
-                let divisor = self.null_if_zero(cast(divisor, arrow::datatypes::DataType::Float64), &arguments[1])?;
+                let divisor =
+                    self.null_if_zero(cast(divisor, arrow::datatypes::DataType::Float64), &arguments[1])?;
                 arithmetic::canonical(cast(dividend, arrow::datatypes::DataType::Float64) / divisor)
             }
             F::Negate => {
@@ -256,7 +271,13 @@ impl<'a> Scope<'a> {
 
     /// Integers through checked functions, everything else through DataFusion's operator, which wraps
     /// integers but is exact or IEEE for decimals and floats.
-    fn arithmetic_of(&self, checked: Arithmetic, operator: Operator, left: Expr, right: Expr) -> Result<Expr> {
+    fn arithmetic_of(
+        &self,
+        checked: Arithmetic,
+        operator: Operator,
+        left: Expr,
+        right: Expr,
+    ) -> Result<Expr> {
         let (left_type, right_type) = (left.get_type(self.schema)?, right.get_type(self.schema)?);
         if left_type.is_integer() && right_type.is_integer() {
             return Ok(arithmetic::function(checked).call(vec![left, right]));
@@ -318,8 +339,24 @@ fn is_truth(function: Function) -> bool {
     use Function as F;
     matches!(
         function,
-        F::Eq | F::Ne | F::Lt | F::Le | F::Gt | F::Ge | F::In | F::NotIn | F::And | F::Or | F::Not | F::Exists
-            | F::StartsWith | F::EndsWith | F::Contains | F::Regex | F::Size | F::All
+        F::Eq
+            | F::Ne
+            | F::Lt
+            | F::Le
+            | F::Gt
+            | F::Ge
+            | F::In
+            | F::NotIn
+            | F::And
+            | F::Or
+            | F::Not
+            | F::Exists
+            | F::StartsWith
+            | F::EndsWith
+            | F::Contains
+            | F::Regex
+            | F::Size
+            | F::All
     )
 }
 
@@ -333,9 +370,9 @@ fn utc() -> Arc<str> {
 }
 
 fn exactly<const N: usize>(function: Function, arguments: &[Node]) -> Result<&[Node; N]> {
-    arguments.try_into().map_err(|_| {
-        Error::invalid(format!("`{function:?}` takes {N} arguments, found {}", arguments.len()))
-    })
+    arguments
+        .try_into()
+        .map_err(|_| Error::invalid(format!("`{function:?}` takes {N} arguments, found {}", arguments.len())))
 }
 
 fn one(function: Function, arguments: &[Node]) -> Result<&Node> {

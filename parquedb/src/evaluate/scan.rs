@@ -16,7 +16,9 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, Pa
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::{TableProvider, TableType, provider_as_source};
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, col, lit};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, col, lit,
+};
 use datafusion::physical_expr::conjunction;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
@@ -53,8 +55,9 @@ pub(crate) fn rows_after(name: &str, schema: &SchemaRef, table: &Table, seq: u64
     let with_seq = Arc::new(Schema::new(fields));
     let straddling = plan(name, Runs { schema: with_seq, files: straddling, inline: Vec::new() })?;
     let columns = schema.fields().iter().map(|field| super::lower::column(field.name())).collect::<Vec<_>>();
-    let straddling =
-        LogicalPlanBuilder::from(straddling).filter(col(SEQ_COLUMN).gt(lit(seq)))?.project(columns.clone())?;
+    let straddling = LogicalPlanBuilder::from(straddling)
+        .filter(col(SEQ_COLUMN).gt(lit(seq)))?
+        .project(columns.clone())?;
     Ok(straddling.union(LogicalPlanBuilder::from(later).project(columns)?.build()?)?.build()?)
 }
 

@@ -28,7 +28,11 @@ pub(crate) fn session(store: Arc<dyn ObjectStore>, partitions: usize) -> Result<
     options.execution.time_zone = Some("UTC".to_owned());
     options.sql_parser.map_string_types_to_utf8view = false;
     Ok(SessionContext::new_with_state(
-        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build(),
+        SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .build(),
     ))
 }
 

@@ -83,7 +83,8 @@ pub(crate) fn mergeable(aggregate: &AggregateColumn, input: &DFSchema) -> Result
             let (sum_name, count_name) = (format!("{name}__sum"), format!("{name}__count"));
             let (sum, _) = summing(&sum_name, value.clone(), input, &filtered)?;
             let count = counting(&count_name, filtered(count(value))?);
-            let mean = cast(column(&sum_name), DataType::Float64) / cast(column(&count_name), DataType::Float64);
+            let mean =
+                cast(column(&sum_name), DataType::Float64) / cast(column(&count_name), DataType::Float64);
             Mergeable {
                 states: vec![sum, count],
                 result: when(column(&count_name).gt(lit(0_i64)), canonical(mean)).end()?,
@@ -159,8 +160,7 @@ fn summing(
         DataType::Decimal128(precision, scale) => {
             let total = DataType::Decimal128(38, scale);
             // Above 28 digits, ten thousand million values could leave 128 bits.
-            let addend =
-                if precision > 28 { cast(value, DataType::Decimal256(66, scale)) } else { value };
+            let addend = if precision > 28 { cast(value, DataType::Decimal256(66, scale)) } else { value };
             (addend, total.clone(), cast(lit(0_i64), total))
         }
         other => return Err(Error::invalid(format!("column `{name}`: cannot add values of type {other}"))),

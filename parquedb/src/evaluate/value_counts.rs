@@ -4,9 +4,7 @@
 //! list of `{value, count}` in ascending order of the values, so equal contents are equal bytes
 //! whatever order they came in. Nulls are not counted.
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, StructArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type};
 use arrow::row::{RowConverter, SortField};
@@ -37,10 +35,7 @@ pub(crate) fn state_type(value: &DataType) -> DataType {
 }
 
 fn entry_fields(value: &DataType) -> Fields {
-    Fields::from(vec![
-        Field::new("value", value.clone(), false),
-        Field::new("count", DataType::Int64, false),
-    ])
+    Fields::from(vec![Field::new("value", value.clone(), false), Field::new("count", DataType::Int64, false)])
 }
 
 fn aggregate(input: Input) -> Arc<AggregateUDF> {
@@ -140,7 +135,12 @@ impl Counts {
         Ok(())
     }
 
-    fn add_values(&mut self, values: &ArrayRef, groups: &[usize], filter: Option<&BooleanArray>) -> Result<()> {
+    fn add_values(
+        &mut self,
+        values: &ArrayRef,
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
         self.add(values, |index| {
             let counted = values.is_valid(index)
                 && filter.is_none_or(|filter| filter.is_valid(index) && filter.value(index));
@@ -148,7 +148,12 @@ impl Counts {
         })
     }
 
-    fn add_states(&mut self, states: &ArrayRef, groups: &[usize], filter: Option<&BooleanArray>) -> Result<()> {
+    fn add_states(
+        &mut self,
+        states: &ArrayRef,
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
         let lists = states.as_list::<i32>();
         let entries = lists.values().as_struct();
         let counts = entries.column(1).as_primitive::<Int64Type>();
@@ -156,7 +161,9 @@ impl Counts {
         for (index, window) in lists.offsets().windows(2).enumerate() {
             let counted = lists.is_valid(index)
                 && filter.is_none_or(|filter| filter.is_valid(index) && filter.value(index));
-            if let (true, Ok(from), Ok(to)) = (counted, usize::try_from(window[0]), usize::try_from(window[1])) {
+            if let (true, Ok(from), Ok(to)) =
+                (counted, usize::try_from(window[0]), usize::try_from(window[1]))
+            {
                 group_of[from..to].fill(Some(groups[index]));
             }
         }
@@ -169,7 +176,8 @@ impl Counts {
             EmitTo::All => self.groups,
             EmitTo::First(count) => count,
         };
-        let mut order: Vec<(&[u8], u32)> = self.interned.iter().map(|(row, id)| (row.as_slice(), *id)).collect();
+        let mut order: Vec<(&[u8], u32)> =
+            self.interned.iter().map(|(row, id)| (row.as_slice(), *id)).collect();
         order.sort_unstable();
         let mut rank = vec![0; order.len()];
         for (position, (_, id)) in order.iter().enumerate() {
@@ -186,14 +194,16 @@ impl Counts {
         }
         entries.sort_unstable();
         let parser = self.converter.parser();
-        let values = self.converter.convert_rows(entries.iter().map(|(_, rank, _)| parser.parse(order[*rank].0)))?;
+        let values =
+            self.converter.convert_rows(entries.iter().map(|(_, rank, _)| parser.parse(order[*rank].0)))?;
         let counts: Int64Array = entries.iter().map(|(_, _, count)| *count).collect();
         let mut lengths = vec![0; emitted];
         for (group, _, _) in &entries {
             lengths[*group] += 1;
         }
         let fields = entry_fields(&self.value);
-        let [values] = <[ArrayRef; 1]>::try_from(values).map_err(|_| exec_datafusion_err!("one column of values"))?;
+        let [values] =
+            <[ArrayRef; 1]>::try_from(values).map_err(|_| exec_datafusion_err!("one column of values"))?;
         let entries = StructArray::try_new(fields.clone(), vec![values, Arc::new(counts)], None)?;
         let item = Arc::new(Field::new("item", DataType::Struct(fields), false));
         let lists = ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), Arc::new(entries), None)?;

@@ -38,7 +38,9 @@ fn build_delta_plan(view: &ViewDefinition, source: LogicalPlan) -> Result<Logica
             let over_rows = states.iter().map(|state| state.over_rows.clone().alias(state.field.name()));
             let grouped = LogicalPlanBuilder::from(input).aggregate(key_values, over_rows)?.build()?;
             let stored = typed_columns(
-                keys.iter().map(|key| declared(&view.schema, &key.name)).chain(states.iter().map(|state| Ok(&state.field))),
+                keys.iter()
+                    .map(|key| declared(&view.schema, &key.name))
+                    .chain(states.iter().map(|state| Ok(&state.field))),
                 grouped.schema(),
             )?;
             Ok(LogicalPlanBuilder::from(grouped).project(stored)?.build()?)
@@ -53,10 +55,8 @@ pub(crate) fn stored_schema(view: &ViewDefinition, source: &LogicalPlan) -> Resu
     };
     let input = prepared_rows(view, source.clone())?;
     let states = all_states(aggregates, input.schema())?.0;
-    let mut fields = keys
-        .iter()
-        .map(|key| declared(&view.schema, &key.name).cloned())
-        .collect::<Result<Vec<Field>>>()?;
+    let mut fields =
+        keys.iter().map(|key| declared(&view.schema, &key.name).cloned()).collect::<Result<Vec<Field>>>()?;
     fields.extend(states.into_iter().map(|state| state.field));
     Ok(Arc::new(Schema::new(fields)))
 }
@@ -78,7 +78,9 @@ pub(crate) fn result_plan(
     let merged = LogicalPlanBuilder::from(stored).aggregate(key_columns.clone(), merges)?.build()?;
     let mut rows = key_columns;
     for (aggregate, result) in aggregates.iter().zip(results) {
-        rows.push(typed(result, declared(&view.schema, &aggregate.name)?, merged.schema())?.alias(&aggregate.name));
+        rows.push(
+            typed(result, declared(&view.schema, &aggregate.name)?, merged.schema())?.alias(&aggregate.name),
+        );
     }
     Ok(LogicalPlanBuilder::from(merged).project(rows)?.build()?)
 }
@@ -130,10 +132,7 @@ fn named_values(columns: &[Column], input: &DFSchema, schema: &Schema) -> Result
         .collect()
 }
 
-fn typed_columns<'a>(
-    fields: impl Iterator<Item = Result<&'a Field>>,
-    input: &DFSchema,
-) -> Result<Vec<Expr>> {
+fn typed_columns<'a>(fields: impl Iterator<Item = Result<&'a Field>>, input: &DFSchema) -> Result<Vec<Expr>> {
     fields
         .map(|field| {
             let field = field?;
@@ -191,7 +190,8 @@ pub(crate) fn conform_by_name(batch: &RecordBatch, schema: &SchemaRef, owner: &s
         return Ok(batch.clone());
     }
     if batch.num_columns() > schema.fields().len() {
-        let unknown = batch.schema_ref().fields().iter().find(|field| schema.field_with_name(field.name()).is_err());
+        let unknown =
+            batch.schema_ref().fields().iter().find(|field| schema.field_with_name(field.name()).is_err());
         if let Some(unknown) = unknown {
             return Err(Error::invalid(format!("`{owner}` has no column `{}`", unknown.name())));
         }
@@ -200,9 +200,10 @@ pub(crate) fn conform_by_name(batch: &RecordBatch, schema: &SchemaRef, owner: &s
         .fields()
         .iter()
         .map(|field| {
-            batch.schema_ref().index_of(field.name()).map_err(|_| {
-                Error::invalid(format!("`{owner}`: the batch has no column `{}`", field.name()))
-            })
+            batch
+                .schema_ref()
+                .index_of(field.name())
+                .map_err(|_| Error::invalid(format!("`{owner}`: the batch has no column `{}`", field.name())))
         })
         .collect::<Result<Vec<_>>>()?;
     conform(&batch.project(&indices)?, schema, owner)

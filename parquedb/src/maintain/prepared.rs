@@ -53,7 +53,8 @@ impl PreparedView {
     ) -> Result<Self> {
         let session = delta_session();
         let delta = Arc::new(DeltaTable { schema: Arc::clone(&source) });
-        let rows = LogicalPlanBuilder::scan(&definition.plan.source, provider_as_source(delta), None)?.build()?;
+        let rows =
+            LogicalPlanBuilder::scan(&definition.plan.source, provider_as_source(delta), None)?.build()?;
         let logical = view::delta_plan(&definition, rows)?;
         let plan = session.state().create_physical_plan(&logical).await?;
         let context = session.task_ctx();

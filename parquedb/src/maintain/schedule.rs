@@ -18,9 +18,9 @@ pub(crate) fn next_due(refresh: &Refresh, last: Timestamp) -> Result<Option<Time
         .timestamp_micros(last.as_micros())
         .single()
         .ok_or_else(|| Error::invalid(format!("{last} is out of the calendar's range")))?;
-    let next = cron
-        .find_next_occurrence(&last.with_timezone(&zone), false)
-        .map_err(|error| Error::invalid(format!("the cron schedule never fires again after {last}: {error}")))?;
+    let next = cron.find_next_occurrence(&last.with_timezone(&zone), false).map_err(|error| {
+        Error::invalid(format!("the cron schedule never fires again after {last}: {error}"))
+    })?;
     Ok(Some(Timestamp::from_micros(next.with_timezone(&Utc).timestamp_micros())))
 }
 

@@ -248,7 +248,8 @@ fn add_metrics(plan: &dyn ExecutionPlan, total: &mut ReadMetrics) {
         for metric in metrics.iter() {
             match metric.value() {
                 MetricValue::PruningMetrics { name, pruning_metrics } => {
-                    let (pruned, matched) = (pruning_metrics.pruned() as u64, pruning_metrics.matched() as u64);
+                    let (pruned, matched) =
+                        (pruning_metrics.pruned() as u64, pruning_metrics.matched() as u64);
                     match name.as_ref() {
                         "row_groups_pruned_statistics" => {
                             total.row_groups_skipped += pruned;

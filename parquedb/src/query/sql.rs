@@ -85,7 +85,7 @@ mod tests {
     use crate::{Collection, database};
 
     #[derive(Collection, Debug, Clone)]
-    pub struct Numbers {
+    pub(super) struct Numbers {
         pub number: i64,
     }
 
