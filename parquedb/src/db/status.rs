@@ -1,10 +1,11 @@
 //! What can be said of each view: its state, its size, how far it is behind.
 
 use super::Connection;
-use crate::commit::snapshot::Table;
+use crate::commit::snapshot::{Snapshot, Table};
 use crate::declare::definition::ViewDefinition;
 use crate::declare::plan::Refresh;
 use crate::error::Result;
+use crate::evaluate::catalog::Catalog;
 use crate::evaluate::scan::commits_of;
 use crate::maintain::Freshness;
 use crate::maintain::freshness::freshness;
@@ -29,7 +30,7 @@ pub struct ViewStatus {
     /// Whether it holds what its definition gives.
     #[serde(flatten)]
     pub freshness: Freshness,
-    /// Its rows; nothing while it is invalid.
+    /// Its rows; nothing while it is invalid or cannot be computed.
     pub rows: Option<u64>,
     /// Its Parquet files.
     pub files: u64,
@@ -43,7 +44,7 @@ pub struct ViewStatus {
     pub refreshed: Option<Timestamp>,
     /// When it is next due, if it has a schedule.
     pub next_due: Option<Timestamp>,
-    /// Why the last attempt to refresh it failed, if it did.
+    /// Why it could not be refreshed or read, if so.
     pub error: Option<String>,
 }
 
@@ -71,12 +72,14 @@ impl Connection {
             let state = freshness(&maintainer.catalog, &snapshot, &view.name)?;
             let table = snapshot.tables.get(&view.name);
             let cursor = snapshot.cursors.get(&view.name);
-            let rows = match &state {
-                Freshness::Invalid { .. } => None,
-                _ => {
-                    let plan = maintainer.catalog.rows(&snapshot, &view.name)?;
-                    Some(self.session().execute_logical_plan(plan).await?.count().await? as u64)
-                }
+            let failure = self.failures().get(&view.name).map(|failure| failure.message.clone());
+            let (rows, error) = match &state {
+                Freshness::Invalid { .. } => (None, failure),
+                // A view whose values cannot be read, such as a sum out of its type, must not hide the others.
+                _ => match self.count_rows(&maintainer.catalog, &snapshot, view).await {
+                    Ok(rows) => (Some(rows), failure),
+                    Err(error) => (None, Some(error.to_string())),
+                },
             };
             let refreshed = cursor.map(|cursor| Timestamp::from_micros(cursor.refreshed));
             let lag = match (&state, cursor) {
@@ -109,11 +112,16 @@ impl Connection {
                     None => None,
                 },
                 refreshed,
-                error: self.failures().get(&view.name).map(|failure| failure.message.clone()),
+                error,
                 freshness: state,
             });
         }
         Ok(result)
+    }
+
+    async fn count_rows(&self, catalog: &Catalog, snapshot: &Snapshot, view: &ViewDefinition) -> Result<u64> {
+        let plan = catalog.rows(snapshot, &view.name)?;
+        Ok(self.session().execute_logical_plan(plan).await?.count().await? as u64)
     }
 
     /// The commits and rows of a source's table after commit `seq`.

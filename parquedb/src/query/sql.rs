@@ -81,11 +81,12 @@ impl TableProvider for Unreadable {
 }
 
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "what the macros emit is public")]
 mod tests {
     use crate::{Collection, database};
 
     #[derive(Collection, Debug, Clone)]
-    pub(super) struct Numbers {
+    pub struct Numbers {
         pub number: i64,
     }
 
