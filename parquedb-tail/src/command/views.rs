@@ -55,7 +55,7 @@ impl Views {
                 writeln!(out, "{} is invalid: {reason}", view.name)?;
             }
             if let Some(error) = &view.error {
-                writeln!(out, "{} could not be refreshed: {error}", view.name)?;
+                writeln!(out, "{}: {error}", view.name)?;
             }
         }
         super::print(&out)?;
