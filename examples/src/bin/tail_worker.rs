@@ -1,6 +1,6 @@
 //! Analytics over Cloudflare Worker tail events: four views, kept by the database.
 //!
-//! `cargo run -p parquedb-examples` ingests 457 real events into `./data/tail` and shows what the views
+//! `cargo run --bin tail_worker` ingests 457 real events into `./data/tail` and shows what the views
 //! made of them. Run it again: the events are recognised, nothing is stored twice.
 
 use clap::Parser;
