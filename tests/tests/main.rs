@@ -1,5 +1,7 @@
 //! All integration tests in one binary: each binary links the whole query engine.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod bad_input;
 mod corpus;
 mod end_to_end;

@@ -9,6 +9,7 @@ use parquedb::arrow::array::RecordBatch;
 use parquedb::{Freshness, ManualClock, Timestamp, ViewStatus};
 use rows::{Payment, Random, Reading};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use views::{EXPECTED, TruthDb};
 
@@ -171,10 +172,10 @@ impl History {
                 Freshness::Fresh => &head,
                 Freshness::Stale => {
                     let seq = status.seq.unwrap();
-                    if !earlier.contains_key(&seq) {
+                    if let Entry::Vacant(unread) = earlier.entry(seq) {
                         let readings = self.db.reading.all().at(seq).await.unwrap();
                         let payments = self.db.payment.all().at(seq).await.unwrap();
-                        earlier.insert(seq, oracle::session(&readings, &payments));
+                        unread.insert(oracle::session(&readings, &payments));
                     }
                     &earlier[&seq]
                 }
