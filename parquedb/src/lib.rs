@@ -2,7 +2,7 @@
 //!
 //! A program declares collections as structs with [`derive(Collection)`](macro@Collection), views over
 //! them in [`views!`], and what belongs to one database in [`database!`]. It writes rows through
-//! [`Collection`] handles and reads them, and the views, with [`find`](Collection::find) or
+//! [`Collection`](struct@Collection) handles and reads them, and the views, with [`find`](Collection::find) or
 //! [`sql`](Connection::sql).
 //!
 //! ```
