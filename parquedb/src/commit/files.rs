@@ -1,6 +1,6 @@
 //! Rows into a Parquet file.
 
-use super::body::AddedFile;
+use super::body::{AddedFile, memory_size};
 use super::layout;
 use super::snapshot::SEQ_COLUMN;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,6 +24,9 @@ const ROWS_PER_GROUP: usize = 131_072;
 /// 1 MiB, is as much as all numbers of a group: their dictionary would cost time and save nothing.
 const DICTIONARY_BYTES: usize = 128 << 10;
 
+/// Rows of less memory than this are encoded without handing them to another thread, in bytes.
+const ENCODED_AT_ONCE: usize = 64 << 10;
+
 /// Writes rows to a new file. Where `with_seq` is set the file has one more column, with the commit
 /// each row came in; otherwise the numbers do not matter.
 pub(super) async fn write(
@@ -34,8 +37,13 @@ pub(super) async fn write(
     with_seq: bool,
 ) -> Result<AddedFile> {
     let rows = runs.iter().flat_map(|(_, batches)| batches).map(|batch| batch.num_rows() as u64).sum();
-    let encoding = tokio::task::spawn_blocking(move || encode(&runs, with_seq));
-    let encoded = encoding.await.unwrap_or_else(|error| Err(Box::new(error) as Box<_>));
+    let size: usize = runs.iter().map(|(_, batches)| memory_size(batches)).sum();
+    let encoded = if size < ENCODED_AT_ONCE {
+        encode(&runs, with_seq)
+    } else {
+        let encoding = tokio::task::spawn_blocking(move || encode(&runs, with_seq));
+        encoding.await.unwrap_or_else(|error| Err(Box::new(error) as Box<_>))
+    };
     let bytes = encoded.map_err(|error| {
         let message = format!("cannot write the rows of {table} as Parquet: {error}");
         Error::with_source(ErrorKind::Invalid, message, error)

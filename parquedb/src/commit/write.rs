@@ -10,7 +10,8 @@ use crate::store::failure::{PutFailure, classify, explain};
 use bytes::Bytes;
 use futures::future::try_join_all;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// A commit whose outcome is not known.
