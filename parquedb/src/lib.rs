@@ -67,6 +67,7 @@ pub mod query;
 pub mod store;
 #[doc(hidden)]
 pub mod testing;
+mod time;
 pub mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -1,5 +1,10 @@
-//! Stores for tests of this workspace. Not part of the public interface.
+//! Stores that fail, for tests of this workspace. Not part of the public interface.
 
+mod body;
 mod fault;
+mod random;
+mod script;
 
-pub use fault::{Fault, FaultStore, Request};
+pub use fault::FaultStore;
+pub use random::Random;
+pub use script::{Fault, Request};

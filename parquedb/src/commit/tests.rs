@@ -106,3 +106,10 @@ async fn rows(log: &Log, snapshot: &Snapshot, table: &str) -> Vec<(u64, i64)> {
     rows.sort_unstable();
     rows
 }
+
+/// The seeds to run: `PARQUEDB_SEEDS` (or so many) from `PARQUEDB_SEED` (or 1) on.
+fn seeds(count: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect(name));
+    let first = number("PARQUEDB_SEED").unwrap_or(1);
+    first..first + number("PARQUEDB_SEEDS").unwrap_or(count)
+}

@@ -7,11 +7,11 @@ use super::{Changes, Committed, Inner, LogOptions, TableWrite, Writer, files, la
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 use crate::store::failure::{PutFailure, classify, explain};
+use crate::time;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 /// A commit whose outcome is not known.
@@ -44,12 +44,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) async fn place(store: &Store, options: &LogOptions, sealed: &Sealed) -> Result<Placed> {
     let seq = sealed.header.seq;
     let path = layout::commit(seq);
-    let started = Instant::now();
+    let started = time::now();
     let mut pause = FIRST_PAUSE;
     let mut may_have_landed = false;
     loop {
-        let put =
-            tokio::time::timeout(options.request_timeout, store.create(&path, sealed.bytes.clone())).await;
+        let put = time::timeout(options.request_timeout, store.create(&path, sealed.bytes.clone())).await;
         let last = match put {
             Ok(Ok(())) => return Ok(Placed::Ours),
             Ok(Err(error)) => {
@@ -60,7 +59,7 @@ pub(super) async fn place(store: &Store, options: &LogOptions, sealed: &Sealed) 
                     // below us) or a 409, which decides nothing. Also a refusal may follow on a
                     // request of ours that landed. Only a look tells.
                     PutFailure::Occupied | PutFailure::Refused => {
-                        let look = tokio::time::timeout(options.request_timeout, store.get(&path)).await;
+                        let look = time::timeout(options.request_timeout, store.get(&path)).await;
                         match look {
                             Ok(Ok(Some(bytes))) => return owner(store, sealed, bytes),
                             Ok(Ok(None)) if failure == PutFailure::Refused && !may_have_landed => {
@@ -78,7 +77,7 @@ pub(super) async fn place(store: &Store, options: &LogOptions, sealed: &Sealed) 
                 format!("no answer within {:?}", options.request_timeout)
             }
         };
-        if started.elapsed() >= options.outcome_deadline {
+        if time::now() - started >= options.outcome_deadline {
             return Err(Error::new(
                 ErrorKind::OutcomeUnknown,
                 format!(
@@ -89,7 +88,7 @@ pub(super) async fn place(store: &Store, options: &LogOptions, sealed: &Sealed) 
             ));
         }
         tracing::debug!(seq, error = %last, "the commit's outcome is not known yet; sending it again");
-        tokio::time::sleep(pause).await;
+        time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

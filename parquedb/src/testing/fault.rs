@@ -1,76 +1,43 @@
-//! Stores that fail as told: for tests of this workspace. Not part of the public interface.
+//! A store that fails as told, or by chance.
 
+use super::body::damaged;
+use super::random::Random;
+use super::script::{Chance, Fault, Late, Request, Rule, Script};
 use async_trait::async_trait;
-use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Kinds of requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
-    /// A put of any mode.
-    Put,
-    /// A read.
-    Get,
-    /// A removal.
-    Delete,
-    /// A listing.
-    List,
-}
-
-/// What goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The store does nothing and gives an error of which the cause is not known.
-    FailBefore,
-    /// The store does it and gives an error of which the cause is not known.
-    ApplyThenFail,
-    /// The store does it and says "already exists": object_store's own retry met its first request.
-    ApplyThenExists,
-    /// The store does nothing and says "already exists": a 409, as object_store reports it.
-    Undecided,
-    /// The store does nothing and refuses for want of permission.
-    Refuse,
-    /// The store does it and never answers.
-    ApplyThenHang,
-    /// The store does nothing and never answers.
-    Hang,
-    /// The store does nothing until the next request for the same object, and then first does this.
-    ApplyLater,
-}
-
-#[derive(Debug)]
-struct Rule {
-    request: Request,
-    path_contains: String,
-    skip: usize,
-    times: usize,
-    fault: Fault,
-}
-
-#[derive(Debug, Default)]
-struct Script {
-    rules: Vec<Rule>,
-    delayed: Vec<(Path, PutPayload, PutOptions)>,
-    requests: usize,
-    /// From this request on nothing is done; with the flag, that one is still done, but not answered.
-    crash: Option<(usize, bool)>,
-}
-
-/// A store that fails as told.
+/// A store that fails as told. Clones share what they were told.
 #[derive(Debug, Clone)]
 pub struct FaultStore {
     inner: Arc<dyn ObjectStore>,
     script: Arc<Mutex<Script>>,
 }
 
-fn unknown(what: &'static str) -> Error {
+/// The error of a store of which nobody can tell what it did.
+pub(super) fn unknown(what: &str) -> Error {
     Error::Generic { store: "FaultStore", source: what.into() }
+}
+
+/// The error of a fault that answers.
+fn answer(fault: Fault, location: &Path) -> Error {
+    let path = location.to_string();
+    match fault {
+        Fault::ApplyThenExists | Fault::Undecided => Error::AlreadyExists { path, source: "scripted".into() },
+        Fault::Refuse => Error::PermissionDenied { path, source: "scripted".into() },
+        Fault::Throttle => {
+            unknown("Server returned non-2xx status code: 429 Too Many Requests, after 2 retries")
+        }
+        Fault::ApplyThenFail => unknown("failed after"),
+        Fault::ApplyLater => unknown("no answer"),
+        _ => unknown("failed before"),
+    }
 }
 
 impl FaultStore {
@@ -90,17 +57,25 @@ impl FaultStore {
         self.script(|script| script.rules.push(Rule { request, path_contains, skip, times, fault }));
     }
 
+    /// From now on one of `one_in` requests fails, in any of the ways there are for it but those left
+    /// out; which and how follows from the seed and the order of the requests.
+    pub fn fail_randomly(&self, seed: u64, one_in: u64, except: &[Fault]) {
+        let chance = Chance { random: Random::new(seed), one_in, except: except.to_vec() };
+        self.script(|script| script.chance = Some(chance));
+    }
+
     /// Fails everything from request number `at` (from zero) on. With `applied` that request itself
     /// is still done, but not answered.
     pub fn crash_at(&self, at: usize, applied: bool) {
         self.script(|script| script.crash = Some((at, applied)));
     }
 
-    /// Forgets all plans.
+    /// Forgets all plans. Late requests stay late.
     pub fn heal(&self) {
         self.script(|script| {
             script.rules.clear();
             script.crash = None;
+            script.chance = None;
         });
     }
 
@@ -110,40 +85,51 @@ impl FaultStore {
         self.script(|script| script.requests)
     }
 
-    fn fault(&self, request: Request, path: &Path) -> Option<Fault> {
-        self.script(|script| {
-            let number = script.requests;
-            script.requests += 1;
-            if let Some((at, applied)) = script.crash
-                && number >= at
-            {
-                let is_done = number == at && applied;
-                return Some(if is_done { Fault::ApplyThenFail } else { Fault::FailBefore });
-            }
-            let matches = |rule: &&mut Rule| {
-                rule.times > 0 && rule.request == request && path.as_ref().contains(&rule.path_contains)
-            };
-            let rule = script.rules.iter_mut().find(matches)?;
-            if rule.skip > 0 {
-                rule.skip -= 1;
-                return None;
-            }
-            rule.times -= 1;
-            Some(rule.fault)
-        })
+    /// The faults so far.
+    #[must_use]
+    pub fn faults(&self) -> usize {
+        self.script(|script| script.faults)
     }
 
-    async fn apply_delayed(&self, location: &Path) {
-        let delayed = self.script(|script| {
-            let (due, rest) =
-                std::mem::take(&mut script.delayed).into_iter().partition(|(path, ..)| path == location);
-            script.delayed = rest;
-            let due: Vec<(Path, PutPayload, PutOptions)> = due;
-            due
-        });
-        for (path, payload, options) in delayed {
-            // Its outcome was lost with its answer.
-            let _ = self.inner.put_opts(&path, payload, options).await;
+    /// Carries out all late requests now. Gives how many there were.
+    pub async fn land(&self) -> usize {
+        let late = self.script(|script| std::mem::take(&mut script.late));
+        let landed = late.len();
+        self.carry_out(late).await;
+        landed
+    }
+
+    fn fault(&self, request: Request, path: &Path) -> Option<Fault> {
+        self.script(|script| script.fault(request, path))
+    }
+
+    async fn carry_out(&self, late: Vec<Late>) {
+        for request in late {
+            // The outcome was lost with the answer.
+            let _ = match request {
+                Late::Put(path, payload, options) => {
+                    self.inner.put_opts(&path, payload, options).await.map(|_| ())
+                }
+                Late::Delete(path) => self.inner.delete(&path).await,
+            };
+        }
+    }
+
+    async fn delete_one(&self, location: Path) -> Result<Path> {
+        let fault = self.fault(Request::Delete, &location);
+        let is_applied = matches!(fault, None | Some(Fault::ApplyThenFail | Fault::ApplyThenHang));
+        if is_applied {
+            self.inner.delete(&location).await?;
+        }
+        match fault {
+            None => Ok(location),
+            Some(Fault::Hang | Fault::ApplyThenHang) => std::future::pending().await,
+            Some(fault) => {
+                if fault == Fault::ApplyLater {
+                    self.script(|script| script.late.push(Late::Delete(location.clone())));
+                }
+                Err(answer(fault, &location))
+            }
         }
     }
 }
@@ -157,31 +143,25 @@ impl std::fmt::Display for FaultStore {
 #[async_trait]
 impl ObjectStore for FaultStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        self.apply_delayed(location).await;
-        let exists = || Error::AlreadyExists { path: location.to_string(), source: "scripted".into() };
+        let due = self.script(|script| script.due(location));
+        self.carry_out(due).await;
         match self.fault(Request::Put, location) {
             None => self.inner.put_opts(location, payload, opts).await,
-            Some(Fault::FailBefore) => Err(unknown("failed before")),
-            Some(Fault::ApplyThenFail) => {
+            Some(fault @ (Fault::ApplyThenFail | Fault::ApplyThenExists)) => {
                 self.inner.put_opts(location, payload, opts).await?;
-                Err(unknown("failed after"))
-            }
-            Some(Fault::ApplyThenExists) => {
-                self.inner.put_opts(location, payload, opts).await?;
-                Err(exists())
-            }
-            Some(Fault::Undecided) => Err(exists()),
-            Some(Fault::Refuse) => {
-                Err(Error::PermissionDenied { path: location.to_string(), source: "scripted".into() })
+                Err(answer(fault, location))
             }
             Some(Fault::ApplyThenHang) => {
                 self.inner.put_opts(location, payload, opts).await?;
                 std::future::pending().await
             }
             Some(Fault::Hang) => std::future::pending().await,
-            Some(Fault::ApplyLater) => {
-                self.script(|script| script.delayed.push((location.clone(), payload, opts)));
-                Err(unknown("no answer"))
+            Some(fault) => {
+                if fault == Fault::ApplyLater {
+                    let late = Late::Put(location.clone(), payload, opts);
+                    self.script(|script| script.late.push(late));
+                }
+                Err(answer(fault, location))
             }
         }
     }
@@ -198,7 +178,10 @@ impl ObjectStore for FaultStore {
         match self.fault(Request::Get, location) {
             None => self.inner.get_opts(location, options).await,
             Some(Fault::Hang | Fault::ApplyThenHang) => std::future::pending().await,
-            Some(_) => Err(unknown("read failed")),
+            Some(fault @ (Fault::Truncate | Fault::Flip)) => {
+                damaged(self.inner.get_opts(location, options).await?, fault).await
+            }
+            Some(fault) => Err(answer(fault, location)),
         }
     }
 
@@ -206,32 +189,36 @@ impl ObjectStore for FaultStore {
         let store = self.clone();
         let each = move |location: Result<Path>| {
             let store = store.clone();
-            async move {
-                let location = location?;
-                if store.fault(Request::Delete, &location).is_some() {
-                    return Err(unknown("delete failed"));
-                }
-                let one = stream::once(async { Ok(location) }).boxed();
-                match store.inner.delete_stream(one).next().await {
-                    Some(result) => result,
-                    None => Err(unknown("nothing was deleted")),
-                }
-            }
+            async move { store.delete_one(location?).await }
         };
         locations.then(each).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        match self.fault(Request::List, prefix.unwrap_or(&Path::default())) {
+        let place = prefix.cloned().unwrap_or_default();
+        match self.fault(Request::List, &place) {
             None => self.inner.list(prefix),
-            Some(_) => stream::once(async { Err(unknown("list failed")) }).boxed(),
+            Some(Fault::Hang | Fault::ApplyThenHang) => stream::pending().boxed(),
+            Some(Fault::Truncate) => {
+                let listed = self.inner.list(prefix);
+                let halved = async move {
+                    let mut objects: Vec<ObjectMeta> = listed.try_collect().await?;
+                    objects.truncate(objects.len() / 2);
+                    let broken = std::iter::once(Err(unknown("the listing broke off")));
+                    Ok::<_, Error>(stream::iter(objects.into_iter().map(Ok).chain(broken)))
+                };
+                stream::once(halved).try_flatten().boxed()
+            }
+            Some(fault) => stream::once(async move { Err(answer(fault, &place)) }).boxed(),
         }
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        match self.fault(Request::List, prefix.unwrap_or(&Path::default())) {
+        let place = prefix.cloned().unwrap_or_default();
+        match self.fault(Request::List, &place) {
             None => self.inner.list_with_delimiter(prefix).await,
-            Some(_) => Err(unknown("list failed")),
+            Some(Fault::Hang | Fault::ApplyThenHang) => std::future::pending().await,
+            Some(fault) => Err(answer(fault, &place)),
         }
     }
 

@@ -20,7 +20,9 @@ async fn check(log: &Log, inner: &Arc<dyn ObjectStore>, expected: usize) {
 #[tokio::test]
 async fn fault_in_one_answer_leaves_each_commit_once() {
     use Fault::*;
-    for fault in [FailBefore, ApplyThenFail, ApplyThenExists, Undecided, ApplyThenHang, Hang, ApplyLater] {
+    for fault in
+        [FailBefore, ApplyThenFail, ApplyThenExists, Undecided, Throttle, ApplyThenHang, Hang, ApplyLater]
+    {
         let (store, log, inner) = faulty().await;
         store.plan(Request::Put, "log/", 1, 1, fault);
         for step in 0..3 {
@@ -168,4 +170,130 @@ async fn fault_of_the_caller_going_away_does_not_tear_a_commit() {
     let known = rows(&log, &log.snapshot(), "A").await;
     let again = open(&inner).await;
     assert_eq!(rows(&again, &again.snapshot(), "A").await, known);
+}
+
+/// Runs the same reads over a store whose reads go wrong, one after the other.
+#[tokio::test]
+async fn fault_in_any_read_is_an_error_and_never_other_rows() {
+    let healthy = memory();
+    let log = open(&healthy).await;
+    for step in 0..4 {
+        log.commit(with_id(write("A", step..step + 1), &format!("{step}"))).await.unwrap();
+        if step == 1 {
+            log.flush().await.unwrap();
+        }
+    }
+    let expected = rows(&log, &log.snapshot(), "A").await;
+    for fault in [Fault::FailBefore, Fault::Throttle, Fault::Truncate, Fault::Flip] {
+        let mut failed = 0;
+        for at in 0.. {
+            let store = FaultStore::new(Arc::clone(&healthy));
+            let inner: Arc<dyn ObjectStore> = Arc::new(store.clone());
+            store.plan(Request::Get, "", at, 1, fault);
+            let opened = Log::open(Store::new(Arc::clone(&inner), "db"), options()).await;
+            if store.faults() == 0 {
+                assert!(at >= 6, "{fault:?}: only {at} reads");
+                break;
+            }
+            match opened {
+                // The damaged hint was not needed.
+                Ok(log) => assert_eq!(rows(&log, &log.snapshot(), "A").await, expected, "{fault:?} at {at}"),
+                Err(error) => {
+                    let damaged = matches!(fault, Fault::Truncate | Fault::Flip);
+                    let kind = if damaged { ErrorKind::Corrupt } else { ErrorKind::Unavailable };
+                    assert_eq!(error.kind(), kind, "{fault:?} at {at}: {error}");
+                    failed += 1;
+                }
+            }
+            // Only that answer was bad.
+            let log = open(&inner).await;
+            assert_eq!(rows(&log, &log.snapshot(), "A").await, expected, "{fault:?} at {at}");
+        }
+        assert!(failed >= 4, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn fault_in_the_middle_of_a_listing_is_an_error_and_not_a_shorter_log() {
+    let (store, log, inner) = faulty().await;
+    for step in 0..6 {
+        log.commit(write("A", step..step + 1)).await.unwrap();
+    }
+    assert!(inner.head(&Path::from("db/HEAD")).await.is_err(), "the hint would spare the listings");
+    for place in ["ckpt", "log"] {
+        store.plan(Request::List, place, 0, 1, Fault::Truncate);
+        let error = Log::open(Store::new(Arc::clone(&inner), "db"), options()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains(place), "{error}");
+    }
+    check(&log, &inner, 6).await;
+}
+
+#[test]
+fn fault_by_chance_in_any_request_leaves_each_commit_at_most_once() {
+    let mut faults = 0;
+    for seed in seeds(60) {
+        println!("PARQUEDB_SEED={seed} PARQUEDB_SEEDS=1 cargo test -p parquedb --lib fault_by_chance");
+        faults += crate::time::simulate(async {
+            let store = FaultStore::new(memory());
+            let inner: Arc<dyn ObjectStore> = Arc::new(store.clone());
+            let mut log = open(&inner).await;
+            store.fail_randomly(seed, 6, &[]);
+            let mut certain = std::collections::BTreeSet::new();
+            let mut possible = std::collections::BTreeSet::new();
+            for step in 0..40_i64 {
+                if step % 9 == 8 {
+                    let opening = Log::open(Store::new(Arc::clone(&inner), "db"), options());
+                    if let Ok(Ok(opened)) = crate::time::timeout(Duration::from_secs(60), opening).await {
+                        log = opened;
+                    }
+                }
+                let flushes = step % 7 == 6;
+                let work = async {
+                    if flushes {
+                        log.flush().await.map(|()| 0)
+                    } else {
+                        log.commit(with_id(write("A", step..step + 1), &step.to_string()))
+                            .await
+                            .map(|done| done.snapshot.seq)
+                    }
+                };
+                let result = crate::time::timeout(Duration::from_secs(60), work).await;
+                match &result {
+                    _ if flushes => {}
+                    Ok(Ok(_)) => {
+                        certain.insert(step);
+                    }
+                    Ok(Err(error))
+                        if error.kind() != ErrorKind::OutcomeUnknown
+                            && error.kind() != ErrorKind::Corrupt => {}
+                    _ => {
+                        possible.insert(step);
+                    }
+                }
+                if result.is_err() {
+                    // Its task waits for ever: a new process goes on.
+                    store.heal();
+                    log = open(&inner).await;
+                    store.fail_randomly(seed ^ step as u64, 6, &[]);
+                }
+            }
+            let faults = store.faults();
+            store.heal();
+            store.land().await;
+            for _ in 0..2 {
+                let log = open(&inner).await;
+                let found: Vec<i64> =
+                    rows(&log, &log.snapshot(), "A").await.into_iter().map(|(_, n)| n).collect();
+                let unique: std::collections::BTreeSet<i64> = found.iter().copied().collect();
+                assert_eq!(unique.len(), found.len(), "seed {seed}: a commit is there twice: {found:?}");
+                assert!(certain.is_subset(&unique), "seed {seed}: {certain:?} {found:?}");
+                assert!(unique.iter().all(|n| certain.contains(n) || possible.contains(n)), "seed {seed}");
+                log.flush().await.unwrap();
+            }
+            faults
+        });
+    }
+    println!("{faults} faults");
+    assert!(faults > 100, "{faults}");
 }
