@@ -3,31 +3,40 @@
 //! A database is a sequence of commits, each one object that is created only where there is none.
 //! `docs/design/log.md` describes the format and the protocol.
 
+mod anchor;
 mod body;
 mod checkpoint;
 mod create;
 mod envelope;
+mod exclusive;
 mod files;
 mod flush;
+mod footprint;
 mod layout;
 mod read;
+mod repeats;
 pub mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
 mod write;
 
-pub use body::{Absorbed, CursorWrite};
+pub use body::{Absorbed, CursorWrite, KeySet};
 
 use crate::clock::{Clock, SystemClock};
 use crate::declare::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
+use anchor::{Anchor, Moment};
 use arrow::record_batch::RecordBatch;
+use footprint::Recent;
+use read::Stop;
+use repeats::Repeats;
 use snapshot::Snapshot;
-use state::{BatchIds, State};
+use state::{Applied, State};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -55,8 +64,12 @@ pub struct LogOptions {
     pub clock: Arc<dyn Clock>,
     /// Names this process in its commits.
     pub writer_id: Uuid,
-    /// The writer's epoch, for exclusive writers.
-    pub epoch: u64,
+    /// Take the database for this writer alone, and shut out all that write to it now.
+    pub exclusive: bool,
+    /// Look at the anchor after every commit and at every look for new ones, not only when this process
+    /// may have stood still for half an hour. For machines whose clocks both stop while they sleep; costs
+    /// one small read each time.
+    pub always_check_anchor: bool,
 }
 
 impl Default for LogOptions {
@@ -72,7 +85,8 @@ impl Default for LogOptions {
             outcome_deadline: Duration::from_secs(30),
             clock: Arc::new(SystemClock),
             writer_id: Uuid::new_v4(),
-            epoch: 0,
+            exclusive: false,
+            always_check_anchor: false,
         }
     }
 }
@@ -92,6 +106,20 @@ pub struct Changes {
     pub definitions: Option<BTreeMap<String, Definition>>,
     /// Ids of the batches contained, by which a repetition is recognised for seven days.
     pub batch_ids: Vec<String>,
+    /// Places of the batches contained in their producers' sequences, by which a repetition is
+    /// recognised until seven days after a producer's last commit.
+    pub sequences: Vec<Sequence>,
+    /// The keys that were read or are written. Another commit with one of them is a conflict.
+    pub keys: Vec<KeySet>,
+}
+
+/// A batch's place in its producer's sequence.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sequence {
+    /// The producer's name.
+    pub producer: String,
+    /// The batch's number, which no other batch of the producer has.
+    pub number: u64,
 }
 
 /// Rows for one table.
@@ -125,7 +153,8 @@ struct Inner {
     store: Store,
     options: LogOptions,
     current: RwLock<Arc<Snapshot>>,
-    batch_ids: Mutex<BatchIds>,
+    repeats: Mutex<Repeats>,
+    closed: AtomicBool,
     writer: Arc<tokio::sync::Mutex<Writer>>,
 }
 
@@ -133,6 +162,10 @@ struct Inner {
 #[derive(Debug)]
 struct Writer {
     state: State,
+    recent: Recent,
+    anchor: Anchor,
+    /// The epoch in which this writer took the database for itself.
+    claimed: Option<u64>,
     /// A commit of which nobody knows whether it landed. Nothing else may be written before.
     pending: Option<write::Pending>,
     last_checkpoint: Option<u64>,
@@ -151,24 +184,61 @@ impl Log {
     /// something else or the store cannot hold a database, [`ErrorKind::Corrupt`] when an object is
     /// not what was written, and the store's own errors.
     pub async fn open(store: Store, options: LogOptions) -> Result<Log> {
-        let (state, batch_ids, last_checkpoint) = create::open(&store, &options).await?;
+        let loaded = create::open(&store, &options).await?;
         let now = options.clock.now();
         let writer = Writer {
+            recent: Recent::default(),
+            anchor: loaded.anchor,
+            claimed: None,
             pending: None,
-            last_checkpoint,
+            last_checkpoint: loaded.last_checkpoint,
             last_flush: now,
             head_written: now,
-            head_seq: state.tip.seq,
+            head_seq: loaded.state.tip.seq,
             maintenance_after: i64::MIN,
-            state: state.clone(),
+            state: loaded.state.clone(),
         };
-        Ok(Log(Arc::new(Inner {
+        let is_exclusive = options.exclusive && !options.read_only;
+        let log = Log(Arc::new(Inner {
             store,
             options,
-            current: RwLock::new(state.snapshot),
-            batch_ids: Mutex::new(batch_ids),
+            current: RwLock::new(Arc::clone(&loaded.state.snapshot)),
+            repeats: Mutex::new(loaded.repeats),
+            closed: AtomicBool::new(false),
             writer: Arc::new(tokio::sync::Mutex::new(writer)),
-        })))
+        }));
+        let mut writer = log.0.writer.lock().await;
+        for applied in loaded.applied {
+            writer.recent.push(applied.seq, applied.footprint);
+        }
+        if is_exclusive {
+            log.0.claim(&mut writer, true).await?;
+        } else if !log.0.options.read_only {
+            log.0.check_right(&writer)?;
+        }
+        drop(writer);
+        Ok(log)
+    }
+
+    /// Ends writing here: writes what is inline to files and a checkpoint, and gives the database back if
+    /// this writer had taken it for itself. Reading goes on. Later writes are [`ErrorKind::Closed`].
+    ///
+    /// # Errors
+    /// As [`Log::flush`]. The database may be opened again all the same.
+    pub async fn close(&self) -> Result<()> {
+        if self.0.options.read_only || self.0.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let inner = Arc::clone(&self.0);
+        let mut writer = Arc::clone(&inner.writer).lock_owned().await;
+        let task = tokio::spawn(async move {
+            inner.flush(&mut writer).await?;
+            match writer.claimed {
+                Some(_) => inner.claim(&mut writer, false).await,
+                None => Ok(()),
+            }
+        });
+        task.await.unwrap_or_else(|_| Err(interrupted()))
     }
 
     /// The newest snapshot known here.
@@ -218,7 +288,37 @@ impl Log {
                 format!("there is no commit {seq} in {}; the last is {}", self.0.store.url(), current.seq),
             ));
         }
-        read::state_at(&self.0.store, seq).await.map(|state| state.snapshot)
+        if seq < current.floor {
+            return Err(self.0.given_up(&format!("commit {seq}"), current.floor));
+        }
+        match read::state_at(&self.0.store, seq).await {
+            Ok(state) => Ok(state.snapshot),
+            // It may have been given up since this process last looked.
+            Err(error) => match self.catch_up().await?.floor {
+                floor if seq < floor => Err(self.0.given_up(&format!("commit {seq}"), floor)),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// The last snapshot that was there at a time, in microseconds since 1970.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the database did not exist by then or what it was is given up, and
+    /// as [`Log::snapshot_at`].
+    pub async fn snapshot_as_of(&self, time: i64) -> Result<Arc<Snapshot>> {
+        let current = self.catch_up().await?;
+        if current.time <= time {
+            return Ok(current);
+        }
+        match read::state_as_of(&self.0.store, current.floor, time).await? {
+            Some(state) => Ok(state.snapshot),
+            None if current.floor > 0 => Err(self.0.given_up("that time", current.floor)),
+            None => Err(Error::new(
+                ErrorKind::NotFound,
+                format!("the database in {} was created after that time", self.0.store.url()),
+            )),
+        }
     }
 
     /// Makes one commit. Once the first request is sent, dropping the future does not stop it.
@@ -260,7 +360,20 @@ impl Log {
     /// Whether a batch of this id was committed in the last seven days, as far as known here.
     #[must_use]
     pub fn has_batch(&self, id: &str) -> bool {
-        self.0.batch_ids.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+        self.0.repeats().has_batch(id)
+    }
+
+    /// Whether a producer's batch of this number was committed, as far as known here. A producer that
+    /// commits nothing for seven days is forgotten.
+    #[must_use]
+    pub fn has_sequence(&self, producer: &str, number: u64) -> bool {
+        self.0.repeats().has_sequence(producer, number)
+    }
+
+    /// The highest number that a producer has committed, as far as known here.
+    #[must_use]
+    pub fn last_sequence(&self, producer: &str) -> Option<u64> {
+        self.0.repeats().last_sequence(producer)
     }
 
     /// Whether [`Log::flush`] is due. Commits do it themselves; a database without commits may ask.
@@ -291,36 +404,66 @@ impl Inner {
     }
 
     fn writable(&self) -> Result<()> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Error::new(
+                ErrorKind::Closed,
+                format!("{} was closed here; open it again", self.store.url()),
+            ));
+        }
         if self.options.read_only {
             return Err(Error::invalid(format!("{} was opened for reading only", self.store.url())));
         }
         Ok(())
     }
 
+    fn repeats(&self) -> MutexGuard<'_, Repeats> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_repeats(&self, repeats: Repeats) {
+        *self.repeats() = repeats;
+    }
+
+    fn given_up(&self, what: &str, floor: u64) -> Error {
+        let url = self.store.url();
+        Error::new(
+            ErrorKind::NotFound,
+            format!(
+                "{what} in {url} is older than what is kept; the oldest commit that can be read is {floor}"
+            ),
+        )
+    }
+
     /// Makes a state the newest one.
-    fn publish(&self, writer: &mut Writer, state: State, ids: &[(i64, Vec<String>)]) {
-        let mut batch_ids = self.batch_ids.lock().unwrap_or_else(PoisonError::into_inner);
-        for (time, ids) in ids {
-            for id in ids {
-                batch_ids.insert(id, *time);
-            }
+    fn publish(&self, writer: &mut Writer, state: State, applied: Vec<Applied>) {
+        let mut repeats = self.repeats();
+        for commit in applied {
+            repeats.record(commit.time, &commit.intent);
+            writer.recent.push(commit.seq, commit.footprint);
         }
-        batch_ids.expire(state.snapshot.time);
-        drop(batch_ids);
+        repeats.expire(state.snapshot.time);
+        drop(repeats);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&state.snapshot);
         writer.state = state;
     }
 
     async fn catch_up(&self, writer: &mut Writer) -> Result<()> {
         let mut state = writer.state.clone();
-        let mut ids = Vec::new();
-        let followed = read::follow(&self.store, &mut state, &mut ids, None, None).await;
+        let mut applied = Vec::new();
+        let sent = Moment::now(self.options.clock.as_ref());
+        let followed = read::follow(&self.store, &mut state, &mut applied, None, Stop::Never).await;
+        if !self.is_anchored(writer).await? {
+            return self.reload(writer).await;
+        }
+        if followed.is_ok() {
+            writer.anchor = Anchor { tip: state.tip, proved: sent };
+        }
         if state.tip != writer.state.tip {
             // Its slot is taken: by itself, or by another for good.
             if writer.pending.as_ref().is_some_and(|pending| state.tip.seq >= pending.seq()) {
                 writer.pending = None;
             }
-            self.publish(writer, state, &ids);
+            self.publish(writer, state, applied);
         }
         followed
     }

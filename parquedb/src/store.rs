@@ -101,6 +101,13 @@ impl Store {
         self.found(read.await, path)
     }
 
+    /// The first `length` bytes of an object, or `None` where there is none.
+    pub(crate) async fn get_start(&self, path: &Path, length: u64) -> Result<Option<Bytes>> {
+        let options = GetOptions { range: Some((0..length).into()), ..GetOptions::default() };
+        let read = async { self.counted.get_opts(path, options).await?.bytes().await };
+        self.found(read.await, path)
+    }
+
     fn found(&self, result: object_store::Result<Bytes>, path: &Path) -> Result<Option<Bytes>> {
         match result {
             Ok(bytes) => Ok(Some(bytes)),

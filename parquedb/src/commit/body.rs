@@ -2,7 +2,7 @@
 //! commit that lost its slot moves to the next one without being encoded again.
 
 use super::envelope::{Builder, Header, Sealed, Section};
-use super::snapshot::DataFile;
+use super::snapshot::{DataFile, Pin};
 use crate::declare::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
 use arrow::ipc::CompressionType;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Kinds of sections. 8 to 15 are kept for `Remove`, `Pin`, `Watermark` and `Published`.
+/// Kinds of sections. 12 to 15 are kept for rows removed and for what was published to other formats.
 pub(super) mod kind {
     pub(in super::super) const INTENT: u16 = 1;
     pub(in super::super) const INLINE: u16 = 2;
@@ -23,6 +23,10 @@ pub(super) mod kind {
     pub(in super::super) const CURSORS: u16 = 5;
     pub(in super::super) const META: u16 = 6;
     pub(in super::super) const CLEAR: u16 = 7;
+    pub(in super::super) const COMPACT: u16 = 8;
+    pub(in super::super) const PINS: u16 = 9;
+    pub(in super::super) const WATERMARK: u16 = 10;
+    pub(in super::super) const CLAIM: u16 = 11;
     pub(in super::super) const MANIFEST: u16 = 32;
 }
 
@@ -35,6 +39,59 @@ pub(super) struct Intent {
     pub(super) base_seq: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) batch_ids: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) sequences: Vec<SequenceRange>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) keys: Vec<KeySet>,
+}
+
+/// A part of a producer's sequence, both ends included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SequenceRange {
+    pub(super) producer: String,
+    pub(super) first: u64,
+    pub(super) last: u64,
+}
+
+/// Keys of a table that a commit has read or written, by their hashes: another commit with one of them
+/// does not go with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeySet {
+    /// The table.
+    pub table: String,
+    /// A hash of each key; the same in every process.
+    pub hashes: Vec<u64>,
+}
+
+/// Files of a table that other files with the same content take the place of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Compaction {
+    pub(super) table: String,
+    /// Paths.
+    pub(super) removed: Vec<String>,
+    pub(super) added: Vec<DataFile>,
+}
+
+/// A snapshot to be kept, or no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PinWrite {
+    pub(super) name: String,
+    pub(super) pin: Option<Pin>,
+}
+
+/// How far garbage collection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Watermark {
+    /// No snapshot before this commit can be read any more.
+    pub(super) floor: u64,
+    /// The files that commits up to this one removed are gone from the store.
+    pub(super) collected: u64,
+}
+
+/// From this commit on only its writer may write; or everybody again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Claim {
+    pub(super) exclusive: bool,
 }
 
 /// Rows inside the commit. They all count once: a column of weights is kept for later.
@@ -97,6 +154,10 @@ pub(super) struct Body {
     pub(super) replaced: Vec<ReplaceInline>,
     pub(super) cursors: Vec<CursorWrite>,
     pub(super) definitions: Option<Arc<BTreeMap<String, Definition>>>,
+    pub(super) compacted: Vec<Compaction>,
+    pub(super) pins: Vec<PinWrite>,
+    pub(super) watermark: Option<Watermark>,
+    pub(super) claim: Option<Claim>,
 }
 
 pub(super) fn write_json<T: Serialize>(buffer: &mut Vec<u8>, value: &T) -> Result<()> {
@@ -105,6 +166,11 @@ pub(super) fn write_json<T: Serialize>(buffer: &mut Vec<u8>, value: &T) -> Resul
 }
 
 impl Body {
+    /// Whether it names files that were written for it.
+    pub(super) fn has_files(&self) -> bool {
+        !(self.added.is_empty() && self.replaced.is_empty() && self.compacted.is_empty())
+    }
+
     /// Encodes the commit. Sets the sizes of the inline sections.
     pub(super) fn seal(&mut self, header: Header) -> Result<Sealed> {
         let sections = 1
@@ -113,7 +179,11 @@ impl Body {
             + usize::from(!self.added.is_empty())
             + usize::from(!self.replaced.is_empty())
             + usize::from(!self.cursors.is_empty())
-            + usize::from(self.definitions.is_some());
+            + usize::from(self.definitions.is_some())
+            + usize::from(!self.compacted.is_empty())
+            + usize::from(!self.pins.is_empty())
+            + usize::from(self.watermark.is_some())
+            + usize::from(self.claim.is_some());
         let mut builder = Builder::new(sections, 1024 + 4096 * self.inline.len())?;
         builder.section(kind::INTENT, |buffer| write_json(buffer, &self.intent))?;
         if let Some(definitions) = &self.definitions {
@@ -130,6 +200,18 @@ impl Body {
         }
         if !self.cursors.is_empty() {
             builder.section(kind::CURSORS, |buffer| write_json(buffer, &self.cursors))?;
+        }
+        if !self.compacted.is_empty() {
+            builder.section(kind::COMPACT, |buffer| write_json(buffer, &self.compacted))?;
+        }
+        if !self.pins.is_empty() {
+            builder.section(kind::PINS, |buffer| write_json(buffer, &self.pins))?;
+        }
+        if let Some(watermark) = &self.watermark {
+            builder.section(kind::WATERMARK, |buffer| write_json(buffer, watermark))?;
+        }
+        if let Some(claim) = &self.claim {
+            builder.section(kind::CLAIM, |buffer| write_json(buffer, claim))?;
         }
         for inline in &mut self.inline {
             inline.bytes = builder.section(kind::INLINE, |buffer| write_rows(buffer, inline))?;
@@ -148,6 +230,10 @@ impl Body {
                 kind::ADD => body.added = read_json(section, place)?,
                 kind::REPLACE_INLINE => body.replaced = read_json(section, place)?,
                 kind::CURSORS => body.cursors = read_json(section, place)?,
+                kind::COMPACT => body.compacted = read_json(section, place)?,
+                kind::PINS => body.pins = read_json(section, place)?,
+                kind::WATERMARK => body.watermark = Some(read_json(section, place)?),
+                kind::CLAIM => body.claim = Some(read_json(section, place)?),
                 kind::INLINE => body.inline.push(read_rows(section, place)?),
                 _ if section.optional => {}
                 other => {

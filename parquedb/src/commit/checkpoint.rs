@@ -3,8 +3,9 @@
 use super::body::{kind, read_json, write_json};
 use super::envelope::{self, Builder, Header, ObjectKind, Sealed, Section};
 use super::layout;
-use super::snapshot::{Cursor, DataFile, Snapshot, Table};
-use super::state::{BatchIds, State, Tip};
+use super::repeats::{Produced, Repeats};
+use super::snapshot::{Cursor, DataFile, Pin, Snapshot, Table};
+use super::state::{RemovedFile, State, Tip};
 use crate::declare::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -20,6 +21,16 @@ struct Manifest {
     cursors: BTreeMap<String, Cursor>,
     /// Oldest first, with the times of their commits.
     batch_ids: Vec<(i64, String)>,
+    #[serde(default)]
+    producers: BTreeMap<String, Produced>,
+    #[serde(default)]
+    floor: u64,
+    #[serde(default)]
+    pins: Arc<BTreeMap<String, Pin>>,
+    #[serde(default)]
+    exclusive: Option<u128>,
+    #[serde(default)]
+    removed: Arc<Vec<RemovedFile>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,8 +42,9 @@ struct StoredTable {
 }
 
 /// Encodes a state without inline runs. Whoever has some must flush them first.
-pub(super) fn seal(state: &State, batch_ids: &BatchIds, writer_id: Uuid, epoch: u64) -> Result<Sealed> {
+pub(super) fn seal(state: &State, repeats: &Repeats, writer_id: Uuid) -> Result<Sealed> {
     let snapshot = &state.snapshot;
+    let (batch_ids, producers) = repeats.stored();
     let stored = |table: &Table| StoredTable {
         identity: table.identity,
         changed: table.changed,
@@ -47,7 +59,12 @@ pub(super) fn seal(state: &State, batch_ids: &BatchIds, writer_id: Uuid, epoch: 
             .iter()
             .map(|(name, cursor)| (name.clone(), cursor.as_ref().clone()))
             .collect(),
-        batch_ids: batch_ids.iter().cloned().collect(),
+        batch_ids,
+        producers,
+        floor: snapshot.floor,
+        pins: Arc::clone(&snapshot.pins),
+        exclusive: snapshot.exclusive.map(|writer| writer.as_u128()),
+        removed: Arc::clone(&state.removed),
     };
     let mut json = Vec::new();
     write_json(&mut json, &manifest)?;
@@ -65,13 +82,13 @@ pub(super) fn seal(state: &State, batch_ids: &BatchIds, writer_id: Uuid, epoch: 
         previous_id: state.tip.commit_id,
         previous_hash: state.tip.hash,
         writer_id,
-        epoch,
+        epoch: snapshot.epoch,
         time: snapshot.time,
     }))
 }
 
 /// Checks and reads a checkpoint.
-pub(super) fn open(bytes: &Bytes, seq: u64, url: &str) -> Result<(State, BatchIds)> {
+pub(super) fn open(bytes: &Bytes, seq: u64, url: &str) -> Result<(State, Repeats)> {
     let place = format!("{} in {url}", layout::checkpoint(seq));
     let opened = envelope::open(bytes, ObjectKind::Checkpoint, seq, &place)?;
     let section = opened.sections.iter().find(|section| section.kind == kind::MANIFEST);
@@ -91,19 +108,20 @@ pub(super) fn open(bytes: &Bytes, seq: u64, url: &str) -> Result<(State, BatchId
             inline: Vec::new(),
         })
     };
-    let mut batch_ids = BatchIds::default();
-    for (time, id) in &manifest.batch_ids {
-        batch_ids.insert(id, *time);
-    }
     let snapshot = Snapshot {
         seq,
         time: opened.header.time,
         definitions: manifest.definitions,
         tables: manifest.tables.into_iter().map(|(name, table)| (name, restored(table))).collect(),
         cursors: manifest.cursors.into_iter().map(|(name, cursor)| (name, Arc::new(cursor))).collect(),
+        floor: manifest.floor,
+        pins: manifest.pins,
+        epoch: opened.header.epoch,
+        exclusive: manifest.exclusive.map(Uuid::from_u128),
     };
     let tip = Tip { seq, commit_id: opened.header.commit_id, hash: opened.header.previous_hash };
-    Ok((State { snapshot: Arc::new(snapshot), tip }, batch_ids))
+    let repeats = Repeats::restored(manifest.batch_ids, manifest.producers);
+    Ok((State { snapshot: Arc::new(snapshot), tip, removed: manifest.removed }, repeats))
 }
 
 const HEAD_MAGIC: &[u8; 8] = b"PQDBHEAD";

@@ -2,7 +2,7 @@
 
 use super::body::Body;
 use super::envelope::{Header, ObjectKind};
-use super::state::{BatchIds, State};
+use super::read::Loaded;
 use super::write::place;
 use super::{LogOptions, layout, read};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,9 +27,6 @@ struct Format {
 const NAME: &str = "ParqueDB";
 const VERSION: u32 = 1;
 
-/// The state, the batch ids and the number of the newest checkpoint.
-pub(super) type Loaded = (State, BatchIds, Option<u64>);
-
 pub(super) async fn open(store: &Store, options: &LogOptions) -> Result<Loaded> {
     let format = Path::from(layout::FORMAT);
     let may_create = options.create_if_missing && !options.read_only;
@@ -46,7 +43,7 @@ pub(super) async fn open(store: &Store, options: &LogOptions) -> Result<Loaded> 
         },
     };
     read_format(&bytes, store.url())?;
-    if let Some(loaded) = read::load(store).await? {
+    if let Some(loaded) = read::load(store, options.clock.as_ref()).await? {
         return Ok(loaded);
     }
     if !may_create {
@@ -60,14 +57,14 @@ pub(super) async fn open(store: &Store, options: &LogOptions) -> Result<Loaded> 
         previous_id: Uuid::nil(),
         previous_hash: [0; 32],
         writer_id: options.writer_id,
-        epoch: options.epoch,
+        epoch: 0,
         time: options.clock.now(),
     };
     let mut body = Body { definitions: Some(std::sync::Arc::default()), ..Body::default() };
     let sealed = body.seal(header)?;
     // Whoever created it, it is there now.
     place(store, options, &sealed).await?;
-    read::load(store).await?.ok_or_else(|| {
+    read::load(store, options.clock.as_ref()).await?.ok_or_else(|| {
         Error::corrupt(format!("the first commit of {} is gone just after it was written", store.url()))
     })
 }

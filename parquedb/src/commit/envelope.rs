@@ -8,7 +8,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub(super) const FORMAT_VERSION: u16 = 1;
-const HEADER: usize = 128;
+pub(super) const HEADER: usize = 128;
 const ENTRY: usize = 32;
 const FOOTER: usize = 40;
 const ALIGNMENT: usize = 8;

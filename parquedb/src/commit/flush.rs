@@ -9,7 +9,7 @@ use crate::error::{ErrorKind, Result};
 use crate::store::failure::{PutFailure, classify, explain};
 use futures::future::try_join_all;
 use object_store::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// The hint is written after so many commits or microseconds, and not more than once a second, which
 /// is what stores allow for one object.
@@ -56,12 +56,13 @@ impl Inner {
     /// Flushes all tables, then writes a checkpoint and the hint.
     pub(super) async fn flush(&self, writer: &mut Writer) -> Result<()> {
         self.settle(writer).await?;
+        self.check_right(writer)?;
         for attempt in 1..=ATTEMPTS {
             let replaced = self.write_runs(&writer.state.snapshot).await?;
             if replaced.is_empty() {
                 break;
             }
-            let intent = Intent { base_seq: writer.state.tip.seq, batch_ids: Vec::new() };
+            let intent = Intent { base_seq: writer.state.tip.seq, ..Intent::default() };
             match self.append(writer, Body { intent, replaced, ..Body::default() }).await {
                 Ok(_) => break,
                 Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {}
@@ -103,15 +104,15 @@ impl Inner {
         let runs = group.iter().map(|run| (run.seq, run.batches.clone())).collect();
         let written = files::write(&self.store, table.to_owned(), is_view, runs, first_seq != last_seq);
         let AddedFile { table, path, size, rows, checksum } = written.await?;
-        Ok(ReplaceInline { table, file: DataFile { path, size, rows, checksum, first_seq, last_seq } })
+        Ok(ReplaceInline {
+            table,
+            file: DataFile { path, size, rows, checksum, first_seq, last_seq, merged: false },
+        })
     }
 
     async fn write_checkpoint(&self, writer: &mut Writer) -> Result<()> {
         let seq = writer.state.tip.seq;
-        let sealed = {
-            let batch_ids = self.batch_ids.lock().unwrap_or_else(PoisonError::into_inner);
-            checkpoint::seal(&writer.state, &batch_ids, self.options.writer_id, self.options.epoch)?
-        };
+        let sealed = { checkpoint::seal(&writer.state, &self.repeats(), self.options.writer_id)? };
         let path = layout::checkpoint(seq);
         match self.store.create(&path, sealed.bytes).await {
             Ok(()) => {}

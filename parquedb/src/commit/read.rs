@@ -1,11 +1,13 @@
 //! From the store to a state: hint, checkpoint, then the log forward.
 
+use super::anchor::{Anchor, Moment, is_intact};
 use super::body::Body;
 use super::checkpoint::{self, Hint};
-use super::create::Loaded;
 use super::envelope::{self, ObjectKind};
-use super::state::{BatchIds, State};
+use super::repeats::Repeats;
+use super::state::{Applied, State, Tip};
 use super::{envelope::Header, layout};
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 use bytes::Bytes;
@@ -31,25 +33,36 @@ fn next(state: &State) -> u64 {
     if state.tip.commit_id.is_nil() { 0 } else { state.tip.seq + 1 }
 }
 
+/// Where to end.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stop {
+    /// At the last commit.
+    Never,
+    /// At this commit, which exists.
+    At(u64),
+    /// Before the first commit that is later than this time.
+    After(i64),
+}
+
 /// Applies the commits after a state: to `stop` or the last. `known` is one that should be there.
-/// Adds the batch ids with their times to `ids`. On an error the state is that before the bad commit.
+/// Adds what they leave in memory to `applied`. On an error the state is that before the bad commit.
 pub(super) async fn follow(
     store: &Store,
     state: &mut State,
-    ids: &mut Vec<(i64, Vec<String>)>,
+    applied: &mut Vec<Applied>,
     known: Option<u64>,
-    stop: Option<u64>,
+    stop: Stop,
 ) -> Result<()> {
     let mut window = 1;
     loop {
         let first = next(state);
-        if stop.is_some_and(|stop| first > stop) {
+        if matches!(stop, Stop::At(stop) if first > stop) {
             return Ok(());
         }
         if let Some(known) = known.filter(|known| *known >= first) {
             window = (known - first + 1).min(AHEAD);
         }
-        if let Some(stop) = stop {
+        if let Stop::At(stop) = stop {
             window = window.min(stop - first + 1);
         }
         let seqs = first..first + window;
@@ -72,10 +85,11 @@ pub(super) async fn follow(
                 }
             };
             let (header, hash, body, place) = open_commit(&object, seq, store.url())?;
-            *state = state.apply(&header, hash, &body, &place)?;
-            if !body.intent.batch_ids.is_empty() {
-                ids.push((header.time, body.intent.batch_ids));
+            if matches!(stop, Stop::After(time) if header.time > time) {
+                return Ok(());
             }
+            *state = state.apply(&header, hash, &body, &place)?;
+            applied.push(Applied::new(&header, &body));
         }
         window = (window * 2).min(AHEAD);
     }
@@ -89,7 +103,7 @@ fn missing(store: &Store, seq: u64, later: u64) -> Error {
     ))
 }
 
-async fn load_checkpoint(store: &Store, seq: u64) -> Result<Option<(State, BatchIds)>> {
+async fn load_checkpoint(store: &Store, seq: u64) -> Result<Option<(State, Repeats)>> {
     match store.get(&layout::checkpoint(seq)).await? {
         Some(bytes) => checkpoint::open(&bytes, seq, store.url()).map(Some),
         None => Ok(None),
@@ -102,16 +116,57 @@ async fn newest(store: &Store, folder: Path, offset: Option<Path>, limit: u64) -
     Ok(seqs.filter(|seq| *seq <= limit).max())
 }
 
+/// A state with what a log keeps beside it.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) state: State,
+    pub(super) repeats: Repeats,
+    pub(super) last_checkpoint: Option<u64>,
+    /// The commits after the checkpoint.
+    pub(super) applied: Vec<Applied>,
+    pub(super) anchor: Anchor,
+}
+
+/// Garbage collection may pass while a log is read, but hardly so often.
+const ATTEMPTS: usize = 4;
+
 /// The newest state, or `None` without any commit.
-pub(super) async fn load(store: &Store) -> Result<Option<Loaded>> {
+pub(super) async fn load(store: &Store, clock: &dyn Clock) -> Result<Option<Loaded>> {
+    // The hint may be old, and what it names collected: then the listing tells.
+    let mut by_hint = true;
+    for _ in 0..ATTEMPTS {
+        match try_load(store, clock, by_hint).await {
+            Ok(Attempt::Loaded(loaded)) => return Ok(Some(*loaded)),
+            Ok(Attempt::Empty) => return Ok(None),
+            Ok(Attempt::Collected) => {}
+            Err(error) if by_hint && error.kind() == ErrorKind::Corrupt => {}
+            Err(error) => return Err(error),
+        }
+        by_hint = false;
+    }
+    Err(Error::new(
+        ErrorKind::Unavailable,
+        format!("the log in {} was collected again and again while it was read; try again", store.url()),
+    ))
+}
+
+enum Attempt {
+    Loaded(Box<Loaded>),
+    Empty,
+    /// The log was collected meanwhile.
+    Collected,
+}
+
+async fn try_load(store: &Store, clock: &dyn Clock, by_hint: bool) -> Result<Attempt> {
+    let sent = Moment::now(clock);
     let hint = store.get(&Path::from(layout::HEAD)).await?.and_then(|bytes| Hint::decode(&bytes));
-    let (mut state, mut batch_ids) = (State::empty(), BatchIds::default());
+    let (mut state, mut repeats) = (State::empty(), Repeats::default());
     let mut last_checkpoint = None;
     let mut known = hint.map(|hint| hint.seq);
-    let hinted = match hint.map(|hint| hint.checkpoint) {
+    let hinted = match hint.map(|hint| hint.checkpoint).filter(|_| by_hint) {
         Some(Some(seq)) => match load_checkpoint(store, seq).await? {
             Some(loaded) => {
-                (state, batch_ids) = loaded;
+                (state, repeats) = loaded;
                 last_checkpoint = Some(seq);
                 true
             }
@@ -123,23 +178,29 @@ pub(super) async fn load(store: &Store) -> Result<Option<Loaded>> {
     if !hinted {
         last_checkpoint = newest(store, layout::checkpoints(), None, u64::MAX).await?;
         if let Some(seq) = last_checkpoint {
-            (state, batch_ids) = load_checkpoint(store, seq).await?.ok_or_else(|| listed(store, seq))?;
+            (state, repeats) = load_checkpoint(store, seq).await?.ok_or_else(|| listed(store, seq))?;
         }
         let offset = last_checkpoint.map(layout::commit);
         known = known.max(newest(store, layout::commits(), offset, u64::MAX).await?);
     }
-    let mut ids = Vec::new();
-    follow(store, &mut state, &mut ids, known, None).await?;
+    let start = state.tip;
+    let mut applied = Vec::new();
+    let followed = follow(store, &mut state, &mut applied, known, Stop::Never).await;
     if state.tip.commit_id.is_nil() {
-        return Ok(None);
+        return followed.map(|()| Attempt::Empty);
     }
-    for (time, ids) in ids {
-        for id in ids {
-            batch_ids.insert(&id, time);
-        }
+    // The commit that the reading began with is the first anchor.
+    let start = began(start, &applied);
+    if !is_intact(store, &start).await? {
+        return Ok(Attempt::Collected);
     }
-    batch_ids.expire(state.snapshot.time);
-    Ok(Some((state, batch_ids, last_checkpoint)))
+    followed?;
+    for commit in &applied {
+        repeats.record(commit.time, &commit.intent);
+    }
+    repeats.expire(state.snapshot.time);
+    let anchor = Anchor { tip: state.tip, proved: sent };
+    Ok(Attempt::Loaded(Box::new(Loaded { state, repeats, last_checkpoint, applied, anchor })))
 }
 
 fn listed(store: &Store, seq: u64) -> Error {
@@ -147,12 +208,67 @@ fn listed(store: &Store, seq: u64) -> Error {
     Error::new(ErrorKind::Unavailable, format!("{path} in {} was listed and is gone; try again", store.url()))
 }
 
+/// The commit that a reading began with: that of its checkpoint, or the first one.
+fn began(start: Tip, applied: &[Applied]) -> Tip {
+    match applied.first() {
+        Some(first) if start.commit_id.is_nil() => {
+            Tip { seq: first.seq, commit_id: first.commit_id, hash: start.hash }
+        }
+        _ => start,
+    }
+}
+
+/// The state from the checkpoint at `checkpoint`, or from the first commit, up to `stop`.
+async fn past(store: &Store, checkpoint: Option<u64>, known: Option<u64>, stop: Stop) -> Result<State> {
+    let mut state = State::empty();
+    if let Some(seq) = checkpoint {
+        state = load_checkpoint(store, seq).await?.ok_or_else(|| listed(store, seq))?.0;
+    }
+    let start = state.tip;
+    let mut applied = Vec::new();
+    follow(store, &mut state, &mut applied, known, stop).await?;
+    let start = began(start, &applied);
+    if !start.commit_id.is_nil() && !is_intact(store, &start).await? {
+        return Err(Error::new(
+            ErrorKind::Unavailable,
+            format!("the log in {} was collected while the past was read; try again", store.url()),
+        ));
+    }
+    Ok(state)
+}
+
 /// The state that ends with an existing commit.
 pub(super) async fn state_at(store: &Store, seq: u64) -> Result<State> {
-    let mut state = State::empty();
-    if let Some(found) = newest(store, layout::checkpoints(), None, seq).await? {
-        state = load_checkpoint(store, found).await?.ok_or_else(|| listed(store, found))?.0;
+    let checkpoint = newest(store, layout::checkpoints(), None, seq).await?;
+    past(store, checkpoint, Some(seq), Stop::At(seq)).await
+}
+
+/// The last state of a time, if there was one and it is not before the oldest that is kept.
+pub(super) async fn state_as_of(store: &Store, floor: u64, time: i64) -> Result<Option<State>> {
+    let objects = store.list(Some(&layout::checkpoints()), None).await?;
+    let mut seqs: Vec<u64> = objects.iter().filter_map(|object| layout::seq_of(&object.location)).collect();
+    seqs.retain(|seq| *seq >= floor);
+    seqs.sort_unstable();
+    let (mut low, mut high) = (0, seqs.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        if checkpoint_time(store, seqs[middle]).await? <= time {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
     }
-    follow(store, &mut state, &mut Vec::new(), Some(seq), Some(seq)).await?;
-    Ok(state)
+    let checkpoint = low.checked_sub(1).map(|index| seqs[index]);
+    if checkpoint.is_none() && floor > 0 {
+        return Ok(None);
+    }
+    let state = past(store, checkpoint, None, Stop::After(time)).await?;
+    Ok(Some(state).filter(|state| !state.tip.commit_id.is_nil()))
+}
+
+async fn checkpoint_time(store: &Store, seq: u64) -> Result<i64> {
+    let path = layout::checkpoint(seq);
+    let bytes = store.get_start(&path, envelope::HEADER as u64).await?.ok_or_else(|| listed(store, seq))?;
+    let place = format!("{path} in {}", store.url());
+    Ok(envelope::open_header(&bytes, ObjectKind::Checkpoint, seq, &place)?.time)
 }

@@ -5,6 +5,7 @@ use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// The database at one sequence number. Immutable; cheap to clone.
 #[derive(Debug, Clone)]
@@ -20,6 +21,23 @@ pub struct Snapshot {
     pub tables: BTreeMap<String, Arc<Table>>,
     /// What each view has absorbed, by its name. A view that was never built has no entry.
     pub cursors: BTreeMap<String, Arc<Cursor>>,
+    /// The oldest snapshot that can still be read, by its number.
+    pub floor: u64,
+    /// Snapshots that garbage collection keeps, by the names they were given.
+    pub pins: Arc<BTreeMap<String, Pin>>,
+    /// How often one writer has taken the database for itself, or given it back.
+    pub epoch: u64,
+    /// The only writer that may write, if one has taken the database for itself.
+    pub exclusive: Option<Uuid>,
+}
+
+/// A snapshot that garbage collection keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The snapshot's number.
+    pub seq: u64,
+    /// Until when, in microseconds since 1970 (UTC).
+    pub expires: i64,
 }
 
 /// The runs of one table. Their sequence ranges never overlap.
@@ -64,10 +82,18 @@ pub struct DataFile {
     /// xxh3-64 of the file's bytes.
     pub checksum: u64,
     /// The first and the last commit whose rows it holds. Where they differ, the file has one more
-    /// column, [`SEQ_COLUMN`], that tells which commit each row came in.
+    /// column, [`SEQ_COLUMN`], that tells which commit each row came in, unless `merged` is set.
     pub first_seq: u64,
     /// See `first_seq`.
     pub last_seq: u64,
+    /// It holds states that were merged over its commits, so that no row belongs to one of them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub merged: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The extra `UInt64` column of a file that holds the rows of several commits.

@@ -1,15 +1,14 @@
 //! The database as a fold over its commits.
 
-use super::body::{Absorbed, Body};
+use super::body::{Absorbed, Body, Compaction, Intent, PinWrite};
 use super::envelope::{Hash, Header};
+use super::footprint::Footprint;
 use super::snapshot::{Cursor, DataFile, InlineRun, Snapshot, Table};
 use crate::error::{Error, Result};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
-
-/// How long a batch id is remembered, in microseconds.
-const BATCH_ID_LIFE: i64 = 7 * 24 * 3600 * 1_000_000;
 
 /// The last commit of the log, as far as known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,47 +18,39 @@ pub(super) struct Tip {
     pub(super) hash: Hash,
 }
 
-/// The batch ids that were committed, with the times of their commits.
-#[derive(Debug, Clone, Default)]
-pub(super) struct BatchIds {
-    times: HashMap<String, i64>,
-    order: VecDeque<(i64, String)>,
-}
-
-impl BatchIds {
-    pub(super) fn contains(&self, id: &str) -> bool {
-        self.times.contains_key(id)
-    }
-
-    pub(super) fn insert(&mut self, id: &str, time: i64) {
-        if self.times.insert(id.to_owned(), time).is_none() {
-            self.order.push_back((time, id.to_owned()));
-        }
-    }
-
-    /// Forgets those whose life is over by the time of a commit.
-    pub(super) fn expire(&mut self, now: i64) {
-        while let Some((time, _)) = self.order.front() {
-            if now.saturating_sub(*time) <= BATCH_ID_LIFE {
-                return;
-            }
-            if let Some((_, id)) = self.order.pop_front() {
-                self.times.remove(&id);
-            }
-        }
-    }
-
-    /// Oldest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(i64, String)> {
-        self.order.iter()
-    }
-}
-
 /// Everything the log says up to a commit.
 #[derive(Debug, Clone)]
 pub(super) struct State {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) tip: Tip,
+    /// Files that no snapshot names any more from some commit on, and that may still be in the store.
+    pub(super) removed: Arc<Vec<RemovedFile>>,
+}
+
+/// A file that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RemovedFile {
+    /// The first snapshot without it.
+    pub(super) seq: u64,
+    pub(super) path: String,
+    pub(super) size: u64,
+}
+
+/// What an applied commit leaves in memory beside the state.
+#[derive(Debug)]
+pub(super) struct Applied {
+    pub(super) seq: u64,
+    pub(super) commit_id: Uuid,
+    pub(super) time: i64,
+    pub(super) intent: Intent,
+    pub(super) footprint: Footprint,
+}
+
+impl Applied {
+    pub(super) fn new(header: &Header, body: &Body) -> Self {
+        let Header { seq, commit_id, time, .. } = *header;
+        Self { seq, commit_id, time, intent: body.intent.clone(), footprint: Footprint::of(body) }
+    }
 }
 
 impl State {
@@ -72,8 +63,13 @@ impl State {
                 definitions: Arc::default(),
                 tables: BTreeMap::new(),
                 cursors: BTreeMap::new(),
+                floor: 0,
+                pins: Arc::default(),
+                epoch: 0,
+                exclusive: None,
             }),
             tip: Tip { seq: 0, commit_id: Uuid::nil(), hash: [0; 32] },
+            removed: Arc::default(),
         }
     }
 
@@ -90,10 +86,21 @@ impl State {
                 self.tip.seq
             )));
         }
+        self.check_writer(header, body, place)?;
         let mut snapshot = self.snapshot.as_ref().clone();
         snapshot.seq = header.seq;
         snapshot.time = header.time;
-        apply_rows(&mut snapshot, header.seq, body, place)?;
+        snapshot.epoch = header.epoch;
+        if let Some(claim) = body.claim {
+            snapshot.exclusive = claim.exclusive.then_some(header.writer_id);
+        }
+        let mut removed = Vec::new();
+        apply_rows(&mut snapshot, header.seq, body, place, &mut removed)?;
+        apply_pins(&mut snapshot, body);
+        let removed = self.removed_with(removed, body);
+        if let Some(watermark) = body.watermark {
+            snapshot.floor = snapshot.floor.max(watermark.floor);
+        }
         if let Some(definitions) = &body.definitions {
             snapshot.definitions = Arc::clone(definitions);
         }
@@ -108,7 +115,36 @@ impl State {
             snapshot.cursors.insert(write.view.clone(), Arc::new(cursor));
         }
         let tip = Tip { seq: header.seq, commit_id: header.commit_id, hash };
-        Ok(State { snapshot: Arc::new(snapshot), tip })
+        Ok(State { snapshot: Arc::new(snapshot), tip, removed })
+    }
+
+    /// Makes sure that the commit's writer had the right to write it. Each writer has seen all commits
+    /// before its own, so that only a defect can get here.
+    fn check_writer(&self, header: &Header, body: &Body, place: &str) -> Result<()> {
+        let snapshot = &self.snapshot;
+        let is_allowed = match body.claim {
+            Some(_) => header.epoch == snapshot.epoch + 1,
+            None => {
+                header.epoch == snapshot.epoch
+                    && snapshot.exclusive.is_none_or(|writer| writer == header.writer_id)
+            }
+        };
+        if is_allowed {
+            return Ok(());
+        }
+        Err(Error::corrupt(format!(
+            "commit {place} was written in epoch {} by writer {}, which had been shut out by epoch {}; restore the log from a copy",
+            header.epoch, header.writer_id, snapshot.epoch
+        )))
+    }
+
+    fn removed_with(&self, removed: Vec<RemovedFile>, body: &Body) -> Arc<Vec<RemovedFile>> {
+        let collected = body.watermark.map_or(0, |watermark| watermark.collected);
+        if removed.is_empty() && self.removed.first().is_none_or(|file| file.seq > collected) {
+            return Arc::clone(&self.removed);
+        }
+        let kept = self.removed.iter().filter(|file| file.seq > collected).cloned();
+        Arc::new(kept.chain(removed).collect())
     }
 }
 
@@ -121,8 +157,33 @@ fn table<'a>(snapshot: &'a mut Snapshot, name: &str, seq: u64) -> &'a mut Table 
     Arc::make_mut(table)
 }
 
-fn apply_rows(snapshot: &mut Snapshot, seq: u64, body: &Body, place: &str) -> Result<()> {
+fn apply_pins(snapshot: &mut Snapshot, body: &Body) {
+    if body.pins.is_empty() {
+        return;
+    }
+    let pins = Arc::make_mut(&mut snapshot.pins);
+    for PinWrite { name, pin } in &body.pins {
+        match pin {
+            Some(pin) => drop(pins.insert(name.clone(), *pin)),
+            None => drop(pins.remove(name)),
+        }
+    }
+    // Whoever reads the time from the commit sees the same pins in every process.
+    let now = snapshot.time;
+    pins.retain(|_, pin| pin.expires > now);
+}
+
+fn apply_rows(
+    snapshot: &mut Snapshot,
+    seq: u64,
+    body: &Body,
+    place: &str,
+    removed: &mut Vec<RemovedFile>,
+) -> Result<()> {
     for name in &body.cleared {
+        if let Some(table) = snapshot.tables.get(name) {
+            removed.extend(table.files.iter().map(|file| removed_file(seq, file)));
+        }
         *table(snapshot, name, seq) = Table { identity: seq, changed: seq, ..Table::default() };
     }
     for added in &body.added {
@@ -136,6 +197,7 @@ fn apply_rows(snapshot: &mut Snapshot, seq: u64, body: &Body, place: &str) -> Re
             checksum: added.checksum,
             first_seq: seq,
             last_seq: seq,
+            merged: false,
         }));
     }
     for inline in &body.inline {
@@ -152,6 +214,50 @@ fn apply_rows(snapshot: &mut Snapshot, seq: u64, body: &Body, place: &str) -> Re
     for replaced in &body.replaced {
         replace_inline(snapshot, &replaced.table, &replaced.file, seq, place)?;
     }
+    for compaction in &body.compacted {
+        compact(table(snapshot, &compaction.table, seq), compaction, seq, place, removed)?;
+    }
+    Ok(())
+}
+
+fn removed_file(seq: u64, file: &DataFile) -> RemovedFile {
+    RemovedFile { seq, path: file.path.clone(), size: file.size }
+}
+
+fn compact(
+    table: &mut Table,
+    compaction: &Compaction,
+    seq: u64,
+    place: &str,
+    removed: &mut Vec<RemovedFile>,
+) -> Result<()> {
+    let wanted: HashSet<&str> = compaction.removed.iter().map(String::as_str).collect();
+    let files = Arc::make_mut(&mut table.files);
+    let before = files.len();
+    let mut rows = 0;
+    files.retain(|file| {
+        let is_replaced = wanted.contains(file.path.as_str());
+        if is_replaced {
+            rows += file.rows;
+            removed.push(removed_file(seq, file));
+        }
+        !is_replaced
+    });
+    let added: u64 = compaction.added.iter().map(|file| file.rows).sum();
+    let merges = compaction.added.iter().any(|file| file.merged);
+    if before - files.len() != wanted.len() || (added != rows && !merges) {
+        return Err(Error::corrupt(format!(
+            "commit {place} replaces {} files of {} with {added} rows, of which {} are there, with {rows} rows",
+            wanted.len(),
+            compaction.table,
+            before - files.len()
+        )));
+    }
+    for file in &compaction.added {
+        let position = files.partition_point(|present| present.first_seq < file.first_seq);
+        files.insert(position, Arc::new(file.clone()));
+    }
+    table.rows = table.rows - rows + added;
     Ok(())
 }
 
@@ -170,48 +276,4 @@ fn replace_inline(snapshot: &mut Snapshot, name: &str, file: &DataFile, seq: u64
     let position = files.partition_point(|present| present.first_seq < file.first_seq);
     files.insert(position, Arc::new(file.clone()));
     Ok(())
-}
-
-/// Why `ours`, computed without `theirs`, cannot follow it; `None` when it can.
-pub(super) fn conflict(ours: &Body, theirs: &Body) -> Option<String> {
-    if ours.definitions.is_some() || theirs.definitions.is_some() {
-        return Some("the declared members changed".to_owned());
-    }
-    let touches = |body: &Body, table: &str| {
-        body.inline.iter().any(|rows| rows.table == table)
-            || body.added.iter().any(|file| file.table == table)
-            || body.cleared.iter().any(|name| name == table)
-    };
-    if let Some(table) = theirs.cleared.iter().find(|table| {
-        touches(ours, table)
-            || ours.replaced.iter().any(|replaced| &replaced.table == *table)
-            || ours.cursors.iter().any(|cursor| &cursor.source == *table)
-    }) {
-        return Some(format!("all rows of {table} were replaced"));
-    }
-    if let Some(table) = ours.cleared.iter().find(|table| {
-        touches(theirs, table) || theirs.replaced.iter().any(|replaced| &replaced.table == *table)
-    }) {
-        return Some(format!("rows of {table} were written while they were being replaced"));
-    }
-    for replaced in &ours.replaced {
-        if theirs.replaced.iter().any(|other| other.table == replaced.table) {
-            return Some(format!("{} was flushed", replaced.table));
-        }
-    }
-    for cursor in &ours.cursors {
-        if theirs.cursors.iter().any(|other| other.view == cursor.view) || touches(theirs, &cursor.view) {
-            return Some(format!("view {} was refreshed", cursor.view));
-        }
-        if cursor.absorbed == Absorbed::ThisCommit && touches(theirs, &cursor.source) {
-            return Some(format!("{} changed, which view {} reads", cursor.source, cursor.view));
-        }
-    }
-    // Rows for which the winner has built a view in the meantime would be missing from it.
-    for cursor in &theirs.cursors {
-        if touches(ours, &cursor.view) {
-            return Some(format!("view {} was refreshed", cursor.view));
-        }
-    }
-    None
 }

@@ -1,16 +1,19 @@
 //! Appends a commit: prepares it, creates its object, and finds out what became of it.
 
-use super::body::{Body, InlineRows, Intent, memory_size};
+use super::anchor::{Anchor, Moment, UPLOAD_LIFE};
+use super::body::{Body, InlineRows, Intent, SequenceRange, memory_size};
 use super::envelope::{self, Header, ObjectKind, Sealed};
-use super::state::{State, conflict};
-use super::{Changes, Committed, Inner, LogOptions, TableWrite, Writer, files, layout, read};
+use super::footprint::Footprint;
+use super::repeats::GAPS;
+use super::state::{Applied, State};
+use super::{Changes, Committed, Inner, LogOptions, Sequence, TableWrite, Writer, files, layout, read};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 use crate::store::failure::{PutFailure, classify, explain};
 use crate::time;
 use bytes::Bytes;
 use futures::future::try_join_all;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -19,6 +22,8 @@ use uuid::Uuid;
 pub(super) struct Pending {
     sealed: Sealed,
     body: Body,
+    /// When its files were written.
+    begun: Moment,
 }
 
 impl Pending {
@@ -115,7 +120,7 @@ pub(super) enum Appended {
 
 impl Inner {
     /// The header of the commit after a state.
-    fn header(&self, state: &State, commit_id: Uuid) -> Header {
+    fn header(&self, state: &State, body: &Body, commit_id: Uuid) -> Header {
         Header {
             kind: ObjectKind::Commit,
             seq: state.tip.seq + 1,
@@ -123,7 +128,7 @@ impl Inner {
             previous_id: state.tip.commit_id,
             previous_hash: state.tip.hash,
             writer_id: self.options.writer_id,
-            epoch: self.options.epoch,
+            epoch: state.snapshot.epoch + u64::from(body.claim.is_some()),
             // Never before the commit it follows, whatever the clocks of two machines say.
             time: self.options.clock.now().max(state.snapshot.time),
         }
@@ -132,82 +137,92 @@ impl Inner {
     /// Finds out what became of the commit whose outcome is not known, if there is one.
     pub(super) async fn settle(&self, writer: &mut Writer) -> Result<()> {
         let Some(pending) = &writer.pending else { return Ok(()) };
+        let clock = self.options.clock.as_ref();
+        let is_late = pending.body.has_files() && pending.begun.elapsed(clock) >= UPLOAD_LIFE;
+        if is_late && self.store.get(&layout::commit(pending.seq())).await?.is_none() {
+            // Its files may not be committed any more. Should a request of it land after all, it lands
+            // in the very slot that the next commit tries, and is found there.
+            writer.pending = None;
+            return Ok(());
+        }
+        let sent = Moment::now(clock);
         match place(&self.store, &self.options, &pending.sealed).await {
             Ok(Placed::Ours) => {
-                if let Some(pending) = writer.pending.take() {
-                    self.accept(writer, &pending.sealed, &pending.body)?;
-                }
-                Ok(())
+                let is_anchored = self.is_anchored(writer).await.map_err(unknown)?;
+                let Some(pending) = writer.pending.take() else { return Ok(()) };
+                if is_anchored { self.accept(writer, &pending, sent) } else { self.reload(writer).await }
             }
             Ok(Placed::Theirs(_)) => self.catch_up(writer).await,
             Err(error) => Err(error),
         }
     }
 
-    /// Our commit is in its slot.
-    fn accept(&self, writer: &mut Writer, sealed: &Sealed, body: &Body) -> Result<()> {
-        let path = layout::commit(sealed.header.seq);
-        let state = writer.state.apply(&sealed.header, sealed.hash, body, path.as_ref())?;
-        self.publish(writer, state, &[(sealed.header.time, body.intent.batch_ids.clone())]);
+    /// Our commit is in its slot, and the slot is the log's end.
+    fn accept(&self, writer: &mut Writer, pending: &Pending, sent: Moment) -> Result<()> {
+        let header = &pending.sealed.header;
+        let path = layout::commit(header.seq);
+        let state = writer.state.apply(header, pending.sealed.hash, &pending.body, path.as_ref())?;
+        writer.anchor = Anchor { tip: state.tip, proved: sent };
+        self.publish(writer, state, vec![Applied::new(header, &pending.body)]);
         Ok(())
     }
 
     /// Whether all of the batches were committed before.
-    fn repeated(&self, ids: &[String]) -> Result<bool> {
-        if ids.is_empty() {
-            return Ok(false);
-        }
-        let known = self.batch_ids.lock().unwrap_or_else(PoisonError::into_inner);
-        let repeated = ids.iter().filter(|id| known.contains(id)).count();
-        drop(known);
-        if repeated > 0 && repeated < ids.len() {
+    fn repeated(&self, intent: &Intent) -> Result<bool> {
+        let (known, all) = self.repeats().count(intent);
+        if known > 0 && known < all {
             return Err(Error::new(
                 ErrorKind::Conflict,
-                format!(
-                    "{repeated} of the {} batches in one commit were committed before; leave them out",
-                    ids.len()
-                ),
+                format!("{known} of the {all} batches in one commit were committed before; leave them out"),
             ));
         }
-        Ok(repeated > 0)
+        Ok(known > 0)
     }
 
     pub(super) async fn commit(&self, writer: &mut Writer, changes: Changes) -> Result<Committed> {
         let base = changes.base.unwrap_or(writer.state.tip.seq);
         self.settle(writer).await?;
-        if self.repeated(&changes.batch_ids)? {
+        self.check_right(writer)?;
+        let (mut body, writes) = outline(changes, base)?;
+        if self.repeated(&body.intent)? {
             return Ok(Committed { snapshot: self.snapshot(), repeated: true });
         }
-        let depends_on_base = !changes.cursors.is_empty()
-            || changes.definitions.is_some()
-            || changes.writes.iter().any(|write| write.replace);
-        if depends_on_base && base != writer.state.tip.seq {
+        self.check_gaps(&body.intent)?;
+        let footprint = Footprint::of(&body).writing(writes.iter().map(|write| &write.table));
+        if let Some(reason) = writer.recent.conflict(&footprint, base, writer.state.tip.seq) {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 format!(
-                    "the changes were computed from commit {base}, and the log is at {}; compute them again",
+                    "the changes were computed from commit {base}, the log is at {}, and {reason}; compute them again",
                     writer.state.tip.seq
                 ),
             ));
         }
-        let body = self.prepare(changes, base).await?;
-        let appended = self.append(writer, body).await?;
+        let begun = Moment::now(self.options.clock.as_ref());
+        self.place_rows(&mut body, writes).await?;
+        let appended = self.append_since(writer, body, begun).await?;
         Ok(Committed { snapshot: self.snapshot(), repeated: appended == Appended::Repeated })
     }
 
-    /// Sorts rows into the commit and, when they are many, into files.
-    async fn prepare(&self, changes: Changes, base_seq: u64) -> Result<Body> {
-        let mut body = Body {
-            intent: Intent { base_seq, batch_ids: changes.batch_ids },
-            cursors: changes.cursors,
-            definitions: changes.definitions.map(Arc::new),
-            ..Body::default()
-        };
-        let mut large = Vec::new();
-        for write in merge(changes.writes)? {
-            if write.replace {
-                body.cleared.push(write.table.clone());
+    fn check_gaps(&self, intent: &Intent) -> Result<()> {
+        let repeats = self.repeats();
+        for range in &intent.sequences {
+            if repeats.gaps(&range.producer) >= GAPS
+                && repeats.last_sequence(&range.producer).is_none_or(|last| last < range.first)
+            {
+                return Err(Error::invalid(format!(
+                    "producer `{}` has left {GAPS} gaps in its sequence: commit what is missing, or number its batches without gaps",
+                    range.producer
+                )));
             }
+        }
+        Ok(())
+    }
+
+    /// Puts rows into the commit or, when they are many, into files.
+    async fn place_rows(&self, body: &mut Body, writes: Vec<TableWrite>) -> Result<()> {
+        let mut large = Vec::new();
+        for write in writes {
             if write.batches.is_empty() {
                 continue;
             }
@@ -225,49 +240,126 @@ impl Inner {
             }
         }
         body.added = try_join_all(large).await?;
-        Ok(body)
+        Ok(())
     }
 
-    /// Appends a commit, moving it on while others that it goes with take its slot.
-    pub(super) async fn append(&self, writer: &mut Writer, mut body: Body) -> Result<Appended> {
-        let mut sealed = body.seal(self.header(&writer.state, Uuid::now_v7()))?;
+    /// Appends a commit without files of its own, or with files that were just written.
+    pub(super) async fn append(&self, writer: &mut Writer, body: Body) -> Result<Appended> {
+        let begun = Moment::now(self.options.clock.as_ref());
+        self.append_since(writer, body, begun).await
+    }
+
+    /// Appends a commit, moving it on while others that it goes with take its slot. Its files were written
+    /// from `begun` on.
+    pub(super) async fn append_since(
+        &self,
+        writer: &mut Writer,
+        mut body: Body,
+        begun: Moment,
+    ) -> Result<Appended> {
+        let clock = self.options.clock.as_ref();
+        let footprint = Footprint::of(&body);
+        let mut sealed = body.seal(self.header(&writer.state, &body, Uuid::now_v7()))?;
         loop {
+            if body.has_files() && begun.elapsed(clock) >= UPLOAD_LIFE {
+                return Err(Error::new(
+                    ErrorKind::Unavailable,
+                    "the commit took longer than an hour after its files were written; nothing was written; try again",
+                ));
+            }
+            let known = writer.state.tip.seq;
+            let pending = Pending { sealed: sealed.clone(), body: body.clone(), begun };
             // Until it is resolved: this future may be dropped with the runtime it runs on.
-            writer.pending = Some(Pending { sealed: sealed.clone(), body: body.clone() });
-            let bytes = match place(&self.store, &self.options, &sealed).await {
+            writer.pending = Some(pending);
+            let sent = Moment::now(clock);
+            match place(&self.store, &self.options, &sealed).await {
                 Ok(Placed::Ours) => {
-                    writer.pending = None;
-                    self.accept(writer, &sealed, &body)?;
-                    return Ok(Appended::Written);
+                    let is_anchored = self.is_anchored(writer).await.map_err(unknown)?;
+                    let pending = writer.pending.take();
+                    if let Some(pending) = pending.filter(|_| is_anchored) {
+                        self.accept(writer, &pending, sent)?;
+                        return Ok(Appended::Written);
+                    }
+                    self.reload(writer).await?;
                 }
-                Ok(Placed::Theirs(bytes)) => bytes,
+                Ok(Placed::Theirs(bytes)) => {
+                    writer.pending = None;
+                    self.lose_to(writer, &bytes).await?;
+                }
                 Err(error) => {
                     if !matches!(error.kind(), ErrorKind::OutcomeUnknown | ErrorKind::Corrupt) {
                         writer.pending = None;
                     }
                     return Err(error);
                 }
-            };
-            writer.pending = None;
-            let (header, hash, theirs, place) =
-                read::open_commit(&bytes, sealed.header.seq, self.store.url())?;
-            let state = writer.state.apply(&header, hash, &theirs, &place)?;
-            self.publish(writer, state, &[(header.time, theirs.intent.batch_ids.clone())]);
-            if self.repeated(&body.intent.batch_ids)? {
+            }
+            if body.claim.is_none() {
+                self.check_right(writer)?;
+            }
+            if self.repeated(&body.intent)? {
                 return Ok(Appended::Repeated);
             }
-            if let Some(reason) = conflict(&body, &theirs) {
+            let tip = writer.state.tip.seq;
+            if let Some(reason) = writer.recent.conflict(&footprint, known, tip) {
                 return Err(Error::new(
                     ErrorKind::Conflict,
                     format!(
                         "another writer took commit {}, and {reason}; compute the changes again",
-                        header.seq
+                        known + 1
                     ),
                 ));
             }
-            sealed = sealed.moved(self.header(&writer.state, sealed.header.commit_id));
+            sealed = sealed.moved(self.header(&writer.state, &body, sealed.header.commit_id));
         }
     }
+
+    /// Another's commit is in the slot that ours was for.
+    async fn lose_to(&self, writer: &mut Writer, bytes: &Bytes) -> Result<()> {
+        let seq = writer.state.tip.seq + 1;
+        let (header, hash, theirs, place) = read::open_commit(bytes, seq, self.store.url())?;
+        if !self.is_anchored(writer).await? {
+            return self.reload(writer).await;
+        }
+        let state = writer.state.apply(&header, hash, &theirs, &place)?;
+        self.publish(writer, state, vec![Applied::new(&header, &theirs)]);
+        Ok(())
+    }
+}
+
+/// The commit is in its slot, and whether the slot is the log's could not be found out.
+fn unknown(error: Error) -> Error {
+    let message = format!("a commit was written, and the log could not be looked at: {error}");
+    Error::with_source(ErrorKind::OutcomeUnknown, message, error)
+}
+
+/// The commit without its rows, and those, by table.
+fn outline(changes: Changes, base_seq: u64) -> Result<(Body, Vec<TableWrite>)> {
+    let writes = merge(changes.writes)?;
+    let cleared = writes.iter().filter(|write| write.replace).map(|write| write.table.clone()).collect();
+    let sequences = ranges(changes.sequences);
+    let body = Body {
+        intent: Intent { base_seq, batch_ids: changes.batch_ids, sequences, keys: changes.keys },
+        cleared,
+        cursors: changes.cursors,
+        definitions: changes.definitions.map(Arc::new),
+        ..Body::default()
+    };
+    Ok((body, writes))
+}
+
+/// Joins sequences of one producer that follow each other.
+fn ranges(mut sequences: Vec<Sequence>) -> Vec<SequenceRange> {
+    sequences.sort();
+    let mut ranges: Vec<SequenceRange> = Vec::new();
+    for Sequence { producer, number } in sequences {
+        match ranges.last_mut() {
+            Some(range) if range.producer == producer && number <= range.last.saturating_add(1) => {
+                range.last = number;
+            }
+            _ => ranges.push(SequenceRange { producer, first: number, last: number }),
+        }
+    }
+    ranges
 }
 
 fn is_name(name: &str) -> bool {

@@ -88,7 +88,7 @@ impl Connection {
             let maintainer = self.maintainer(&snapshot).await?;
             let (writes, cursors) = maintainer.changes(&snapshot, rows).await?;
             let changes =
-                Changes { base: Some(snapshot.seq), writes, cursors, definitions: None, batch_ids: ids };
+                Changes { base: Some(snapshot.seq), writes, cursors, batch_ids: ids, ..Changes::default() };
             match self.0.log.commit(changes).await {
                 // Another process may have committed the same ids between: then nothing was written.
                 Ok(done) if done.repeated => {

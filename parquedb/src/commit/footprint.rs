@@ -1,0 +1,203 @@
+//! What a commit touches, and whether a commit that was computed without another can follow it.
+
+use super::body::{Absorbed, Body, CursorWrite};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What a commit touches.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Footprint {
+    definitions: bool,
+    written: BTreeSet<String>,
+    cleared: BTreeSet<String>,
+    flushed: BTreeSet<String>,
+    /// The files that a compaction replaced.
+    compacted: BTreeMap<String, BTreeSet<String>>,
+    cursors: Vec<CursorWrite>,
+    /// Hashes of the keys read or written, ascending, by table.
+    keys: BTreeMap<String, Vec<u64>>,
+    /// The new floor, if it was raised.
+    floor: Option<u64>,
+    /// The oldest snapshot that was pinned.
+    pinned: Option<u64>,
+}
+
+impl Footprint {
+    pub(super) fn of(body: &Body) -> Self {
+        let inline = body.inline.iter().map(|rows| &rows.table);
+        let added = body.added.iter().map(|file| &file.table);
+        let mut keys: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for set in &body.intent.keys {
+            keys.entry(set.table.clone()).or_default().extend(&set.hashes);
+        }
+        keys.values_mut().for_each(|hashes| hashes.sort_unstable());
+        let mut compacted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for compaction in &body.compacted {
+            compacted.entry(compaction.table.clone()).or_default().extend(compaction.removed.iter().cloned());
+        }
+        Self {
+            definitions: body.definitions.is_some(),
+            written: inline.chain(added).cloned().collect(),
+            cleared: body.cleared.iter().cloned().collect(),
+            flushed: body.replaced.iter().map(|replaced| replaced.table.clone()).collect(),
+            compacted,
+            cursors: body.cursors.clone(),
+            keys,
+            floor: body.watermark.map(|watermark| watermark.floor),
+            pinned: body.pins.iter().filter_map(|pin| pin.pin.as_ref().map(|pin| pin.seq)).min(),
+        }
+    }
+
+    /// The same, with rows of these tables.
+    pub(super) fn writing<'a>(mut self, tables: impl Iterator<Item = &'a String>) -> Self {
+        self.written.extend(tables.cloned());
+        self
+    }
+
+    fn touches(&self, table: &str) -> bool {
+        self.written.contains(table) || self.cleared.contains(table)
+    }
+
+    /// Whether the commit holds only for what it was computed from.
+    pub(super) fn depends_on_base(&self) -> bool {
+        self.definitions
+            || !(self.cleared.is_empty()
+                && self.flushed.is_empty()
+                && self.compacted.is_empty()
+                && self.cursors.is_empty()
+                && self.keys.is_empty())
+            || self.floor.is_some()
+            || self.pinned.is_some()
+    }
+
+    /// Why `self`, computed without `theirs`, cannot follow it; `None` when it can.
+    pub(super) fn conflict(&self, theirs: &Footprint) -> Option<String> {
+        if self.definitions || theirs.definitions {
+            return Some("the declared members changed".to_owned());
+        }
+        self.row_conflict(theirs)
+            .or_else(|| self.file_conflict(theirs))
+            .or_else(|| self.cursor_conflict(theirs))
+    }
+
+    fn row_conflict(&self, theirs: &Footprint) -> Option<String> {
+        if let Some(table) = theirs.cleared.iter().find(|table| {
+            self.touches(table)
+                || self.flushed.contains(*table)
+                || self.compacted.contains_key(*table)
+                || self.cursors.iter().any(|cursor| &cursor.source == *table)
+        }) {
+            return Some(format!("all rows of {table} were replaced"));
+        }
+        if let Some(table) = self.cleared.iter().find(|table| {
+            theirs.touches(table) || theirs.flushed.contains(*table) || theirs.compacted.contains_key(*table)
+        }) {
+            return Some(format!("rows of {table} were written while they were being replaced"));
+        }
+        for (table, hashes) in &self.keys {
+            let others = theirs.keys.get(table).map_or(&[][..], Vec::as_slice);
+            if overlap(hashes, others) {
+                return Some(format!("rows of {table} with the same keys were written"));
+            }
+        }
+        None
+    }
+
+    fn file_conflict(&self, theirs: &Footprint) -> Option<String> {
+        if let Some(table) = self.flushed.intersection(&theirs.flushed).next() {
+            return Some(format!("{table} was flushed"));
+        }
+        for (table, files) in &self.compacted {
+            if theirs.compacted.get(table).is_some_and(|others| !files.is_disjoint(others)) {
+                return Some(format!("files of {table} were compacted"));
+            }
+        }
+        // A snapshot is either pinned before the floor passes it, or not at all.
+        match (self.floor, theirs.pinned, self.pinned, theirs.floor) {
+            (Some(floor), Some(pinned), _, _) if pinned < floor => {
+                Some(format!("commit {pinned} was pinned"))
+            }
+            (_, _, Some(pinned), Some(floor)) if pinned < floor => {
+                Some(format!("what came before commit {floor} was given up"))
+            }
+            (Some(_), _, _, Some(_)) => Some("garbage was collected".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn cursor_conflict(&self, theirs: &Footprint) -> Option<String> {
+        for cursor in &self.cursors {
+            let other = theirs.cursors.iter().find(|other| other.view == cursor.view);
+            match other {
+                // Two batches, each with what a streaming view makes of it alone: one after the other.
+                Some(other) if other == cursor && cursor.absorbed == Absorbed::ThisCommit => {}
+                Some(_) => return Some(format!("view {} was refreshed", cursor.view)),
+                None if theirs.touches(&cursor.view) => {
+                    return Some(format!("view {} was written", cursor.view));
+                }
+                None if cursor.absorbed == Absorbed::ThisCommit && theirs.touches(&cursor.source) => {
+                    return Some(format!("{} changed, which view {} reads", cursor.source, cursor.view));
+                }
+                None => {}
+            }
+        }
+        // Rows for which the winner has built a view in the meantime would be missing from it.
+        let is_ours = |view: &str| self.cursors.iter().any(|cursor| cursor.view == view);
+        let refreshed =
+            theirs.cursors.iter().find(|cursor| self.touches(&cursor.view) && !is_ours(&cursor.view));
+        if let Some(cursor) = refreshed {
+            return Some(format!("view {} was refreshed", cursor.view));
+        }
+        None
+    }
+}
+
+/// Whether two ascending lists have a number in common.
+fn overlap(ours: &[u64], theirs: &[u64]) -> bool {
+    let (mut left, mut right) = (ours.iter().peekable(), theirs.iter().peekable());
+    while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+        match a.cmp(b) {
+            std::cmp::Ordering::Equal => return true,
+            std::cmp::Ordering::Less => drop(left.next()),
+            std::cmp::Ordering::Greater => drop(right.next()),
+        }
+    }
+    false
+}
+
+/// The footprints of the last commits, so that changes computed a little earlier need not be computed
+/// again without a reason.
+#[derive(Debug, Default)]
+pub(super) struct Recent(VecDeque<(u64, Footprint)>);
+
+/// As many as there are between two flushes.
+const REMEMBERED: usize = 256;
+
+impl Recent {
+    pub(super) fn push(&mut self, seq: u64, footprint: Footprint) {
+        // A gap would hide a conflict.
+        if self.0.back().is_some_and(|(last, _)| last + 1 != seq) {
+            self.0.clear();
+        }
+        if self.0.len() == REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back((seq, footprint));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Why changes computed from the snapshot `base` cannot follow the commits up to `tip`.
+    pub(super) fn conflict(&self, ours: &Footprint, base: u64, tip: u64) -> Option<String> {
+        if base >= tip {
+            return None;
+        }
+        let first = self.0.front().map_or(u64::MAX, |(seq, _)| *seq);
+        let last = self.0.back().map_or(0, |(seq, _)| *seq);
+        if first > base + 1 || last < tip {
+            return ours.depends_on_base().then(|| "too much has been committed since".to_owned());
+        }
+        self.0.iter().filter(|(seq, _)| *seq > base).find_map(|(_, theirs)| ours.conflict(theirs))
+    }
+}
