@@ -12,7 +12,9 @@ mod exclusive;
 mod files;
 mod flush;
 mod footprint;
+mod garbage;
 mod layout;
+mod pins;
 mod read;
 mod repeats;
 pub mod snapshot;
@@ -22,6 +24,7 @@ mod tests;
 mod write;
 
 pub use body::{Absorbed, CursorWrite, KeySet};
+pub use garbage::{Garbage, GarbageOptions, GarbageReport};
 
 use crate::clock::{Clock, SystemClock};
 use crate::declare::definition::Definition;
@@ -30,6 +33,7 @@ use crate::store::Store;
 use anchor::{Anchor, Moment};
 use arrow::record_batch::RecordBatch;
 use footprint::Recent;
+use futures::future::BoxFuture;
 use read::Stop;
 use repeats::Repeats;
 use snapshot::Snapshot;
@@ -354,6 +358,18 @@ impl Log {
         let inner = Arc::clone(&self.0);
         let mut writer = Arc::clone(&inner.writer).lock_owned().await;
         let task = tokio::spawn(async move { inner.flush(&mut writer).await });
+        task.await.unwrap_or_else(|_| Err(interrupted()))
+    }
+
+    /// Runs what moves the log forward in a task of its own, so that a caller who goes away does not stop
+    /// it half way.
+    async fn in_task<T: Send + 'static>(
+        &self,
+        work: impl for<'a> FnOnce(&'a Inner, &'a mut Writer) -> BoxFuture<'a, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let inner = Arc::clone(&self.0);
+        let mut writer = Arc::clone(&inner.writer).lock_owned().await;
+        let task = tokio::spawn(async move { work(&inner, &mut writer).await });
         task.await.unwrap_or_else(|_| Err(interrupted()))
     }
 

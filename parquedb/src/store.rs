@@ -10,6 +10,7 @@ pub use local::{Durability, LocalStore};
 
 use crate::error::Result;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use counted::Counted;
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -119,6 +120,23 @@ impl Store {
     /// Removes an object.
     pub(crate) async fn delete(&self, path: &Path) -> Result<()> {
         self.counted.delete(path).await.map_err(|error| failure::explain(error, "delete", path, &self.url))
+    }
+
+    /// Removes an object, which may be gone already.
+    pub(crate) async fn delete_if_present(&self, path: &Path) -> Result<()> {
+        match self.counted.delete(path).await {
+            Err(error) if !failure::is_missing_object(&error) => {
+                Err(failure::explain(error, "delete", path, &self.url))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// When an object was written, by the store's clock.
+    pub(crate) async fn modified(&self, path: &Path) -> Result<DateTime<Utc>> {
+        let head = self.counted.head(path).await;
+        head.map(|object| object.last_modified)
+            .map_err(|error| failure::explain(error, "look at", path, &self.url))
     }
 
     /// Objects under a folder (or all), after `offset` if given, in no particular order.

@@ -1,10 +1,12 @@
 //! Stores that fail, for tests of this workspace. Not part of the public interface.
 
 mod body;
+mod clocked;
 mod fault;
 mod random;
 mod script;
 
+pub use clocked::ClockedStore;
 pub use fault::FaultStore;
 pub use random::Random;
 pub use script::{Fault, Request};

@@ -30,11 +30,19 @@ impl Inner {
         Err(Error::new(ErrorKind::Closed, message))
     }
 
+    /// The same, after a look whether the database was given back meanwhile.
+    pub(super) async fn ensure_right(&self, writer: &mut Writer) -> Result<()> {
+        if writer.claimed.is_none() && self.check_right(writer).is_err() {
+            self.catch_up(writer).await?;
+        }
+        self.check_right(writer)
+    }
+
     /// Takes the database for this writer, or gives it back.
     pub(super) async fn claim(&self, writer: &mut Writer, exclusive: bool) -> Result<()> {
         self.settle(writer).await?;
         if !exclusive {
-            self.check_right(writer)?;
+            self.ensure_right(writer).await?;
         }
         let body = Body { claim: Some(Claim { exclusive }), ..Body::default() };
         self.append(writer, body).await?;

@@ -56,7 +56,7 @@ impl Inner {
     /// Flushes all tables, then writes a checkpoint and the hint.
     pub(super) async fn flush(&self, writer: &mut Writer) -> Result<()> {
         self.settle(writer).await?;
-        self.check_right(writer)?;
+        self.ensure_right(writer).await?;
         for attempt in 1..=ATTEMPTS {
             let replaced = self.write_runs(&writer.state.snapshot).await?;
             if replaced.is_empty() {
@@ -132,7 +132,7 @@ impl Inner {
         if commits > 0 && is_due { self.put_head(writer).await } else { Ok(()) }
     }
 
-    async fn put_head(&self, writer: &mut Writer) -> Result<()> {
+    pub(super) async fn put_head(&self, writer: &mut Writer) -> Result<()> {
         let hint = Hint { seq: writer.state.tip.seq, checkpoint: writer.last_checkpoint };
         self.store.put(&Path::from(layout::HEAD), hint.encode()).await?;
         writer.head_seq = hint.seq;

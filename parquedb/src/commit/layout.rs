@@ -23,6 +23,11 @@ pub(super) fn checkpoints() -> Path {
     Path::from("ckpt")
 }
 
+/// Everything that holds files of rows.
+pub(super) fn data_folders() -> [Path; 3] {
+    [Path::from("data"), Path::from("_views"), Path::from(PROBE)]
+}
+
 /// A new file for rows of a table, under a name nobody else chooses.
 pub(super) fn new_data_file(table: &str, is_view: bool) -> Path {
     let name = format!("{}.parquet", ulid::Ulid::generate());

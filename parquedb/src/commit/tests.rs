@@ -6,6 +6,8 @@ mod basic;
 mod crash;
 mod damage;
 mod fault;
+mod garbage;
+mod together;
 
 use super::snapshot::{SEQ_COLUMN, Snapshot};
 use super::{Absorbed, Changes, CursorWrite, Log, LogOptions, TableWrite};

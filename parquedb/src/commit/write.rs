@@ -182,7 +182,7 @@ impl Inner {
     pub(super) async fn commit(&self, writer: &mut Writer, changes: Changes) -> Result<Committed> {
         let base = changes.base.unwrap_or(writer.state.tip.seq);
         self.settle(writer).await?;
-        self.check_right(writer)?;
+        self.ensure_right(writer).await?;
         let (mut body, writes) = outline(changes, base)?;
         if self.repeated(&body.intent)? {
             return Ok(Committed { snapshot: self.snapshot(), repeated: true });

@@ -196,7 +196,7 @@ async fn fault_in_any_read_is_an_error_and_never_other_rows() {
                 break;
             }
             match opened {
-                // The damaged hint was not needed.
+                // The damaged hint was not needed, or what was damaged on its way was read again.
                 Ok(log) => assert_eq!(rows(&log, &log.snapshot(), "A").await, expected, "{fault:?} at {at}"),
                 Err(error) => {
                     let damaged = matches!(fault, Fault::Truncate | Fault::Flip);
@@ -209,7 +209,7 @@ async fn fault_in_any_read_is_an_error_and_never_other_rows() {
             let log = open(&inner).await;
             assert_eq!(rows(&log, &log.snapshot(), "A").await, expected, "{fault:?} at {at}");
         }
-        assert!(failed >= 4, "{fault:?}");
+        assert!(failed >= 4 || matches!(fault, Fault::Truncate | Fault::Flip), "{fault:?}");
     }
 }
 
