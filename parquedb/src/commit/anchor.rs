@@ -16,8 +16,8 @@ use super::{Inner, Writer, layout};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
+use crate::time::{self, Instant};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Objects that are younger are never deleted.
 pub(super) const GRACE: Duration = Duration::from_secs(3600);
@@ -38,13 +38,13 @@ pub(super) struct Moment {
 
 impl Moment {
     pub(super) fn now(clock: &dyn Clock) -> Self {
-        Self { monotonic: Instant::now(), wall: clock.now() }
+        Self { monotonic: time::now(), wall: clock.now() }
     }
 
     /// The longer of what the two clocks say.
     pub(super) fn elapsed(&self, clock: &dyn Clock) -> Duration {
         let wall = clock.now().saturating_sub(self.wall);
-        self.monotonic.elapsed().max(Duration::from_micros(u64::try_from(wall).unwrap_or(0)))
+        (time::now() - self.monotonic).max(Duration::from_micros(u64::try_from(wall).unwrap_or(0)))
     }
 }
 

@@ -8,9 +8,10 @@ mod damage;
 mod fault;
 mod garbage;
 mod together;
+mod told;
 
 use super::snapshot::{SEQ_COLUMN, Snapshot};
-use super::{Absorbed, Changes, CursorWrite, Log, LogOptions, TableWrite};
+use super::{Absorbed, Changes, CursorWrite, Log, LogOptions, Sequence, TableWrite};
 use crate::clock::ManualClock;
 use crate::store::Store;
 use arrow::array::{AsArray, Int64Array, StringArray};
@@ -78,11 +79,15 @@ fn memory() -> Arc<dyn ObjectStore> {
 
 /// All rows of a table as (seq, n), in order, read from inline runs and files.
 async fn rows(log: &Log, snapshot: &Snapshot, table: &str) -> Vec<(u64, i64)> {
+    rows_in(log.store(), snapshot, table).await
+}
+
+async fn rows_in(store: &Store, snapshot: &Snapshot, table: &str) -> Vec<(u64, i64)> {
     let Some(table) = snapshot.tables.get(table) else { return Vec::new() };
     let mut rows = Vec::new();
     for file in table.files.iter() {
         let path = Path::parse(&file.path).unwrap();
-        let bytes = log.store().object_store().get(&path).await.unwrap().bytes().await.unwrap();
+        let bytes = store.object_store().get(&path).await.unwrap().bytes().await.unwrap();
         assert_eq!(bytes.len() as u64, file.size);
         assert_eq!(xxhash_rust::xxh3::xxh3_64(&bytes), file.checksum);
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();

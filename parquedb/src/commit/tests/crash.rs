@@ -1,78 +1,264 @@
-//! A crash at every request of a scenario; then the database opens with each acknowledged commit once.
+//! Each process of each scenario dies at each of its requests, once before the store has done it and once
+//! after; then the database opens with each acknowledged commit once.
 
+use super::told::{Fate, Tables, Told, Unit, tables};
 use super::*;
+use crate::ErrorKind;
+use crate::clock::Clock;
+use crate::error::Result;
 use crate::testing::FaultStore;
+use crate::time::simulate;
+use futures::future::LocalBoxFuture;
+use std::cell::RefCell;
+use std::sync::Mutex;
 
-/// Writes, flushes and large writes. Returns the acknowledged steps.
-async fn scenario(inner: &Arc<dyn ObjectStore>) -> Vec<i64> {
-    let options =
-        LogOptions { inline_limit_bytes: 600, outcome_deadline: Duration::from_millis(1), ..options() };
-    let mut acknowledged = Vec::new();
-    let Ok(log) = Log::open(Store::new(Arc::clone(inner), "db"), options).await else {
-        return acknowledged;
-    };
-    for step in 0..8_i64 {
-        let result = if step == 3 || step == 6 {
-            log.flush().await.map(|()| false)
-        } else {
-            let rows = if step == 5 { 0..50 } else { 0..2 };
-            let mut changes = write("A", rows.start + step * 100..rows.end + step * 100);
-            changes.writes.extend(write("B", step..step + 1).writes);
-            changes.cursors.push(cursor("V", "A", Absorbed::ThisCommit));
-            log.commit(with_id(changes, &step.to_string())).await.map(|_| true)
-        };
-        log.idle().await;
-        match result {
-            Ok(true) => acknowledged.push(step),
-            Ok(false) => {}
-            // The process is gone.
-            Err(_) => break,
-        }
-    }
-    acknowledged
+mod scenarios;
+
+/// What happens, and the state in which it begins.
+struct Scenario {
+    name: &'static str,
+    prepare: Step,
+    run: Step,
 }
 
-async fn check(inner: &Arc<dyn ObjectStore>, acknowledged: &[i64], place: &str) {
-    for round in 0..2 {
-        let log = open(inner).await;
-        let snapshot = log.snapshot();
-        let mut steps: Vec<_> = rows(&log, &snapshot, "B").await.into_iter().map(|(_, n)| n).collect();
-        steps.sort_unstable();
-        let unique: std::collections::BTreeSet<_> = steps.iter().copied().collect();
-        assert_eq!(unique.len(), steps.len(), "{place}: a commit is there twice");
-        assert!(acknowledged.iter().all(|step| unique.contains(step)), "{place}: {acknowledged:?} {steps:?}");
-        assert!(steps.len() <= acknowledged.len() + 1, "{place}");
-        let expected: usize = steps.iter().map(|step| if *step == 5 { 50 } else { 2 }).sum();
-        assert_eq!(rows(&log, &snapshot, "A").await.len(), expected, "{place}: a commit is torn");
-        if let Some(table) = snapshot.tables.get("A") {
-            assert_eq!(snapshot.cursors["V"].seq, table.changed, "{place}");
+type Step = for<'a> fn(&'a World) -> LocalBoxFuture<'a, Result<()>>;
+
+/// A process dies at its request of this number.
+#[derive(Debug, Clone, Copy)]
+struct Crash {
+    process: usize,
+    at: usize,
+    applied: bool,
+}
+
+/// The store that all share, the processes, and what they were told.
+struct World {
+    shared: Arc<dyn ObjectStore>,
+    memory: InMemory,
+    crash: Option<Crash>,
+    prepared: bool,
+    stores: RefCell<Vec<FaultStore>>,
+    clock: Arc<ManualClock>,
+    told: RefCell<Told>,
+}
+
+/// Options of the scenarios: rows of more than a few hundred bytes go into files, and nobody waits long.
+fn options_of(world: &World) -> LogOptions {
+    LogOptions {
+        inline_limit_bytes: 600,
+        request_timeout: Duration::from_millis(40),
+        outcome_deadline: Duration::from_millis(120),
+        clock: Arc::clone(&world.clock) as _,
+        ..LogOptions::default()
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(InMemory::new(), Told::default(), 1_000_000)
+    }
+
+    fn with(memory: InMemory, told: Told, now: i64) -> Self {
+        Self {
+            shared: Arc::new(memory.clone()),
+            memory,
+            crash: None,
+            prepared: false,
+            stores: RefCell::default(),
+            clock: Arc::new(ManualClock::new(now)),
+            told: RefCell::new(told),
         }
-        if round == 0 {
-            // Repeating everything that may have been sent changes nothing that was there.
-            for step in &steps {
-                let again = log.commit(with_id(write("B", *step..step + 1), &step.to_string())).await;
-                assert!(again.unwrap().repeated, "{place}");
+    }
+
+    /// A copy of what was prepared, in which a process may die.
+    fn prepared(&self, crash: Option<Crash>) -> Self {
+        let copy = Self::with(self.memory.fork(), self.told.borrow().clone(), self.clock.now());
+        Self { crash, prepared: true, ..copy }
+    }
+
+    /// The store of a process, which may die.
+    fn store_of(&self, process: usize) -> FaultStore {
+        let mut stores = self.stores.borrow_mut();
+        while stores.len() <= process {
+            let store = FaultStore::new(Arc::clone(&self.shared));
+            if let Some(crash) = self.crash.filter(|crash| crash.process == stores.len()) {
+                store.crash_at(crash.at, crash.applied);
             }
-            log.flush().await.unwrap();
+            stores.push(store);
+        }
+        stores[process].clone()
+    }
+
+    fn store(&self, process: usize) -> Store {
+        // What a scenario finds there to begin with was made by somebody who did not die.
+        let inner: Arc<dyn ObjectStore> =
+            if self.prepared { Arc::new(self.store_of(process)) } else { Arc::clone(&self.shared) };
+        Store::new(inner, "db")
+    }
+
+    async fn open(&self, process: usize) -> Result<Log> {
+        self.open_with(process, |options| options).await
+    }
+
+    async fn open_with(&self, process: usize, change: impl FnOnce(LogOptions) -> LogOptions) -> Result<Log> {
+        Log::open(self.store(process), change(options_of(self))).await
+    }
+
+    /// Commits a unit and notes what was said about it.
+    async fn commit(&self, log: &Log, unit: Unit) -> Result<super::super::Committed> {
+        let before = self.told.borrow().fates.get(&unit.number).copied();
+        self.told.borrow_mut().send(&unit);
+        let result = log.commit(unit.changes()).await;
+        log.idle().await;
+        self.told.borrow_mut().answer(unit.number, before, &result);
+        result
+    }
+
+    /// The rows of a snapshot, read by somebody who does not die.
+    async fn tables(&self, snapshot: &Snapshot) -> Tables {
+        tables(&Store::new(Arc::clone(&self.shared), "db"), snapshot).await
+    }
+
+    fn requests(&self) -> Vec<usize> {
+        self.stores.borrow().iter().map(FaultStore::requests).collect()
+    }
+
+    /// A process that lives on, or comes after.
+    async fn survivor(&self, place: &str) -> Log {
+        let open = |exclusive| {
+            let options = LogOptions { exclusive, ..options_of(self) };
+            Log::open(Store::new(Arc::clone(&self.shared), "db"), options)
+        };
+        match open(false).await {
+            Ok(log) => log,
+            // The one that died had the database for itself.
+            Err(error) if error.kind() == ErrorKind::Closed => open(true).await.unwrap(),
+            Err(error) => panic!("{place}: {error:?}"),
+        }
+    }
+
+    /// Everything that was promised, now and after more has been written.
+    async fn check(&self, place: &str) {
+        let log = self.survivor(place).await;
+        let found = self.check_snapshots(&log, place).await;
+        let unacknowledged = {
+            let told = self.told.borrow();
+            found.iter().filter(|number| told.fates[number] == Fate::Open).count()
+        };
+        assert!(unacknowledged <= 1, "{place}: {unacknowledged} commits nobody was told of");
+        let open: Vec<Unit> = {
+            let told = self.told.borrow();
+            let is_open = |unit: &&Unit| !matches!(told.fates[&unit.number], Fate::Refused);
+            told.units.values().filter(is_open).cloned().collect()
+        };
+        // Repeating everything that was sent changes nothing that is there, and adds what is not.
+        for mut unit in open {
+            let is_there = found.contains(&unit.number);
+            if unit.base.is_some() && !is_there {
+                continue;
+            }
+            unit.base = None;
+            let changes = unit.changes();
+            let known = changes.batch_ids.iter().all(|id| log.has_batch(id))
+                && changes.sequences.iter().all(|at| log.has_sequence(&at.producer, at.number));
+            assert_eq!(known, is_there, "{place}: unit {}", unit.number);
+            match self.commit(&log, unit.clone()).await {
+                Ok(done) => assert_eq!(done.repeated, is_there, "{place}: unit {}", unit.number),
+                Err(error) => panic!("{place}: unit {}: {error:?}", unit.number),
+            }
+        }
+        self.commit(&log, Unit::new(1_000_000)).await.unwrap();
+        log.flush().await.unwrap();
+        let again = self.survivor(place).await;
+        self.check_snapshots(&again, &format!("{place}, written to again")).await;
+    }
+
+    /// Checks the newest snapshot and each before it. Gives the units found.
+    async fn check_snapshots(&self, log: &Log, place: &str) -> Vec<i64> {
+        let snapshot = log.snapshot();
+        // Some of the past ones: all of them, over all crash points.
+        let past = (snapshot.seq - snapshot.floor).max(1);
+        let some = [past / 3, past * 2 / 3, past - 1].map(|back| snapshot.seq.saturating_sub(back + 1));
+        for seq in std::collections::BTreeSet::from(some).into_iter().filter(|seq| *seq >= snapshot.floor) {
+            let past = log.snapshot_at(seq).await.unwrap_or_else(|error| panic!("{place}: {error:?}"));
+            let rows = self.tables(&past).await;
+            self.told.borrow().check(&format!("{place}, commit {seq}"), &past, &rows);
+        }
+        let rows = self.tables(&snapshot).await;
+        self.told.borrow().check(place, &snapshot, &rows).into_values().collect()
+    }
+}
+
+/// Names the case when it panics.
+struct Case(String);
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("failed: {}", self.0);
         }
     }
 }
 
-#[tokio::test]
-async fn crash_at_every_request_keeps_acknowledged_commits() {
-    let counting = FaultStore::new(memory());
-    let inner: Arc<dyn ObjectStore> = Arc::new(counting.clone());
-    assert_eq!(scenario(&inner).await, vec![0, 1, 2, 4, 5, 7]);
-    let total = counting.requests();
-    assert!(total > 20, "{total}");
-    for at in 0..total {
-        for applied in [false, true] {
-            let store = FaultStore::new(memory());
-            let inner: Arc<dyn ObjectStore> = Arc::new(store.clone());
-            store.crash_at(at, applied);
-            let acknowledged = scenario(&inner).await;
-            store.heal();
-            check(&inner, &acknowledged, &format!("crash at {at} of {total}, applied: {applied}")).await;
+/// What a scenario begins with.
+async fn prepare(scenario: &Scenario) -> World {
+    let world = World::new();
+    (scenario.prepare)(&world).await.unwrap_or_else(|error| panic!("{}: {error:?}", scenario.name));
+    world
+}
+
+async fn run(scenario: &Scenario, world: World) -> Vec<usize> {
+    let crash = world.crash;
+    let place = format!("{}, {crash:?}", scenario.name);
+    let _case = Case(place.clone());
+    let result = (scenario.run)(&world).await;
+    let requests = world.requests();
+    match crash {
+        None => result.unwrap_or_else(|error| panic!("{place}: {error:?}")),
+        // A crash that was not reached would test nothing.
+        Some(crash) => assert!(requests[crash.process] > crash.at, "{place}: {requests:?}"),
+    }
+    world.check(&place).await;
+    requests
+}
+
+#[test]
+fn crash_at_every_request_of_every_scenario_keeps_what_was_acknowledged() {
+    let wanted = std::env::var("PARQUEDB_SCENARIO").ok();
+    let scenarios = scenarios::all();
+    let scenarios =
+        scenarios.iter().filter(|one| wanted.as_ref().is_none_or(|name| one.name.contains(name.as_str())));
+    let mut cases = Vec::new();
+    let mut count = 0;
+    for scenario in scenarios {
+        let beginning = simulate(prepare(scenario));
+        let requests = simulate(run(scenario, beginning.prepared(None)));
+        println!("{}: {requests:?} requests", scenario.name);
+        count += 1;
+        for (process, requests) in requests.into_iter().enumerate() {
+            for at in 0..requests {
+                for applied in [false, true] {
+                    let world = beginning.prepared(Some(Crash { process, at, applied }));
+                    cases.push((scenario, world));
+                }
+            }
         }
+    }
+    let total = cases.len();
+    let cases = Mutex::new(cases);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let Some((scenario, world)) = cases.lock().unwrap().pop() else { return };
+                    simulate(run(scenario, world));
+                }
+            });
+        }
+    });
+    println!("{total} crash points in {count} scenarios");
+    if wanted.is_none() {
+        assert!(count >= 20 && total >= 1500, "{count} scenarios, {total} crash points");
     }
 }

@@ -1,0 +1,261 @@
+//! What the commits of a test were told, and what must therefore be found.
+
+use super::*;
+use crate::ErrorKind;
+use crate::error::Result;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Every commit of a test leaves its number here.
+pub(super) const MARKS: &str = "Marks";
+/// The source of the view.
+pub(super) const SOURCE: &str = "Orders";
+/// Holds one row for each commit to its source: the sum of that commit's rows.
+pub(super) const VIEW: &str = "Totals";
+
+/// The rows of all tables, each as (commit, value) in order.
+pub(super) type Tables = BTreeMap<String, Vec<(u64, i64)>>;
+
+/// One commit of a test.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unit {
+    pub(super) number: i64,
+    pub(super) rows: Vec<(&'static str, Vec<i64>)>,
+    pub(super) cleared: Vec<&'static str>,
+    pub(super) cursor: Option<Absorbed>,
+    pub(super) base: Option<u64>,
+    pub(super) sequence: Option<Sequence>,
+}
+
+impl Unit {
+    pub(super) fn new(number: i64) -> Self {
+        Self { number, ..Self::default() }.rows(MARKS, [number])
+    }
+
+    pub(super) fn rows(mut self, table: &'static str, values: impl IntoIterator<Item = i64>) -> Self {
+        self.rows.push((table, values.into_iter().collect()));
+        self
+    }
+
+    /// Replaces all rows of a table.
+    pub(super) fn replacing(mut self, table: &'static str, values: impl IntoIterator<Item = i64>) -> Self {
+        self.cleared.push(table);
+        self.rows(table, values)
+    }
+
+    /// Brings the view forward by what this commit adds to its source, as a streaming view does it.
+    pub(super) fn streaming(mut self, base: u64) -> Self {
+        let sum = self.rows.iter().find(|(table, _)| *table == SOURCE).map(|(_, rows)| rows.iter().sum());
+        self.cursor = Some(Absorbed::ThisCommit);
+        self.base = Some(base);
+        match sum {
+            Some(sum) => self.rows(VIEW, [sum]),
+            None => self,
+        }
+    }
+
+    /// Builds the view anew from the source as it is in a snapshot.
+    pub(super) fn refreshing(mut self, snapshot: &Snapshot, tables: &Tables) -> Self {
+        self.cursor = Some(Absorbed::Through(snapshot.seq));
+        self.base = Some(snapshot.seq);
+        let rows = tables.get(SOURCE).map_or(&[][..], Vec::as_slice);
+        self.replacing(VIEW, sums(rows).into_iter().map(|(_, sum)| sum))
+    }
+
+    pub(super) fn id(&self) -> String {
+        format!("unit {}", self.number)
+    }
+
+    pub(super) fn changes(&self) -> Changes {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        let write = |(table, values): &(&'static str, Vec<i64>)| TableWrite {
+            table: (*table).to_owned(),
+            is_view: *table == VIEW,
+            batches: vec![
+                RecordBatch::try_new(
+                    Arc::clone(&schema),
+                    vec![Arc::new(Int64Array::from_iter_values(values.iter().copied()))],
+                )
+                .unwrap(),
+            ],
+            replace: self.cleared.contains(table),
+        };
+        Changes {
+            base: self.base,
+            writes: self.rows.iter().map(write).collect(),
+            cursors: self.cursor.iter().map(|absorbed| cursor(VIEW, SOURCE, *absorbed)).collect(),
+            batch_ids: match &self.sequence {
+                Some(_) => Vec::new(),
+                None => vec![self.id()],
+            },
+            sequences: self.sequence.iter().cloned().collect(),
+            ..Changes::default()
+        }
+    }
+
+    fn apply(&self, seq: u64, tables: &mut Tables) {
+        for table in &self.cleared {
+            tables.insert((*table).to_owned(), Vec::new());
+        }
+        for (table, values) in &self.rows {
+            let rows = tables.entry((*table).to_owned()).or_default();
+            rows.extend(values.iter().map(|value| (seq, *value)));
+        }
+    }
+}
+
+/// The sum of each commit's rows.
+pub(super) fn sums(rows: &[(u64, i64)]) -> BTreeMap<u64, i64> {
+    let mut sums = BTreeMap::new();
+    for (seq, value) in rows {
+        *sums.entry(*seq).or_insert(0) += value;
+    }
+    sums
+}
+
+/// Whether the view has absorbed all of its source, so that a commit may bring it forward.
+pub(super) fn is_fresh(snapshot: &Snapshot) -> bool {
+    let Some(cursor) = snapshot.cursors.get(VIEW) else { return false };
+    snapshot.tables.get(SOURCE).is_none_or(|source| {
+        (cursor.source_identity == 0 || cursor.source_identity == source.identity)
+            && source.changed <= cursor.seq
+    })
+}
+
+/// What is known of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It was sent, and there was no answer or none that tells.
+    Open,
+    /// It is this commit.
+    Landed(u64),
+    /// It is some commit.
+    Somewhere,
+    /// Nothing was written.
+    Refused,
+}
+
+/// All units with what is known of them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    pub(super) units: BTreeMap<i64, Unit>,
+    pub(super) fates: BTreeMap<i64, Fate>,
+}
+
+impl Told {
+    /// Before a commit is sent.
+    pub(super) fn send(&mut self, unit: &Unit) {
+        self.units.insert(unit.number, unit.clone());
+        self.fates.entry(unit.number).or_insert(Fate::Refused);
+        self.set(unit.number, Fate::Open);
+    }
+
+    fn set(&mut self, number: i64, fate: Fate) {
+        let known = self.fates.get_mut(&number).unwrap();
+        match (&known, fate) {
+            (Fate::Landed(one), Fate::Landed(other)) => {
+                assert_eq!(*one, other, "unit {number} was told two places");
+            }
+            (Fate::Landed(_), Fate::Open | Fate::Somewhere) | (Fate::Somewhere, Fate::Open) => {}
+            (Fate::Landed(_) | Fate::Somewhere, Fate::Refused) => {
+                panic!("unit {number} is {known:?}, and is now said not to be written");
+            }
+            _ => *known = fate,
+        }
+    }
+
+    /// After an answer to a unit whose fate was `before` when it was sent.
+    pub(super) fn answer(
+        &mut self,
+        number: i64,
+        before: Option<Fate>,
+        result: &Result<super::super::Committed>,
+    ) {
+        match result {
+            Ok(done) if done.repeated => self.set(number, Fate::Somewhere),
+            Ok(done) => self.set(number, Fate::Landed(done.snapshot.seq)),
+            Err(error) if matches!(error.kind(), ErrorKind::OutcomeUnknown | ErrorKind::Corrupt) => {}
+            // An earlier request, of another process, may still land.
+            Err(_) if matches!(before, Some(Fate::Open)) => {}
+            Err(_) => self.set(number, Fate::Refused),
+        }
+    }
+
+    /// Compares the rows of a snapshot with what was told. Gives what was found of the units.
+    pub(super) fn check(&self, place: &str, snapshot: &Snapshot, tables: &Tables) -> BTreeMap<u64, i64> {
+        let empty = Vec::new();
+        let marks = tables.get(MARKS).unwrap_or(&empty);
+        let mut found = BTreeMap::new();
+        let mut numbers = BTreeSet::new();
+        for (seq, number) in marks {
+            assert!(numbers.insert(*number), "{place}: unit {number} is there twice: {marks:?}");
+            assert!(
+                found.insert(*seq, *number).is_none(),
+                "{place}: commit {seq} holds two units: {marks:?}"
+            );
+            match self.fates.get(number) {
+                None => panic!("{place}: unit {number} was never sent"),
+                Some(Fate::Refused) => panic!("{place}: unit {number} was refused, and is commit {seq}"),
+                Some(Fate::Landed(told)) => assert_eq!(told, seq, "{place}: unit {number} is elsewhere"),
+                Some(Fate::Open | Fate::Somewhere) => {}
+            }
+        }
+        for (number, fate) in &self.fates {
+            let is_there = numbers.contains(number);
+            match fate {
+                Fate::Landed(seq) => assert_eq!(
+                    is_there,
+                    *seq <= snapshot.seq,
+                    "{place}: unit {number} was acknowledged as commit {seq}; the snapshot is {}: {marks:?}",
+                    snapshot.seq
+                ),
+                _ => {}
+            }
+        }
+        let mut expected = Tables::new();
+        let mut at_cursor = None;
+        let cursor = snapshot.cursors.get(VIEW);
+        for (seq, number) in &found {
+            if cursor.is_some_and(|cursor| cursor.seq < *seq) && at_cursor.is_none() {
+                at_cursor = Some(expected.clone());
+            }
+            self.units[number].apply(*seq, &mut expected);
+        }
+        for (table, rows) in &mut expected {
+            rows.sort_unstable();
+            let found = tables.get(table).unwrap_or(&empty);
+            assert_eq!(found, rows, "{place}: table {table} at commit {}", snapshot.seq);
+        }
+        // Tables of which no unit says anything are the test's own.
+        let known: BTreeSet<&str> =
+            self.units.values().flat_map(|unit| &unit.rows).map(|(table, _)| *table).collect();
+        for (table, rows) in tables.iter().filter(|(table, _)| known.contains(table.as_str())) {
+            assert!(rows.is_empty() || expected.contains_key(table), "{place}: {table} has rows of nobody");
+        }
+        if let Some(cursor) = cursor {
+            let source = at_cursor.as_ref().unwrap_or(&expected).get(SOURCE).unwrap_or(&empty);
+            let identity = snapshot.tables.get(SOURCE).map_or(0, |source| source.identity);
+            if cursor.source_identity == identity {
+                let mut recomputed: Vec<i64> = sums(source).into_values().collect();
+                recomputed.sort_unstable();
+                let view = tables.get(VIEW).unwrap_or(&empty);
+                let mut held: Vec<i64> = view.iter().map(|(_, sum)| *sum).collect();
+                held.sort_unstable();
+                assert_eq!(
+                    held, recomputed,
+                    "{place}: the view at commit {} is not what its source at {} gives",
+                    snapshot.seq, cursor.seq
+                );
+            }
+        }
+        found
+    }
+}
+
+/// The rows of all tables of a snapshot.
+pub(super) async fn tables(store: &Store, snapshot: &Snapshot) -> Tables {
+    let mut tables = Tables::new();
+    for name in snapshot.tables.keys() {
+        tables.insert(name.clone(), rows_in(store, snapshot, name).await);
+    }
+    tables
+}
