@@ -4,6 +4,7 @@ mod batch;
 mod builder;
 mod handle;
 mod maintenance;
+mod retain;
 mod status;
 mod writer;
 
@@ -82,6 +83,32 @@ pub trait Member: Declared {
     fn attach(connection: &Connection) -> Self::Handle;
 }
 
+/// Which snapshot to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum At {
+    /// The newest this process knows. A database that was opened only for reading looks for a newer one
+    /// first.
+    #[default]
+    Newest,
+    /// The one that ends with a commit.
+    Seq(u64),
+    /// The last one that was there at a time.
+    Time(Timestamp),
+}
+
+impl From<u64> for At {
+    fn from(seq: u64) -> Self {
+        At::Seq(seq)
+    }
+}
+
+impl From<Timestamp> for At {
+    fn from(time: Timestamp) -> Self {
+        At::Time(time)
+    }
+}
+
 /// An open database without the types of its rows. Cheap to clone; every database type derefs to it.
 #[derive(Clone)]
 pub struct Connection(Arc<Shared>);
@@ -137,7 +164,16 @@ impl Connection {
     /// # Errors
     /// [`ErrorKind::Invalid`] for a query that does not parse or names what does not exist.
     pub async fn sql(&self, query: &str) -> Result<DataFrame> {
-        let snapshot = self.snapshot_at(None).await?;
+        self.sql_at(query, At::Newest).await
+    }
+
+    /// Plans a SQL query over a past snapshot: `db.sql_at("SELECT …", 1700)` after commit 1700,
+    /// `db.sql_at("SELECT …", time)` as it was at a [`Timestamp`].
+    ///
+    /// # Errors
+    /// As [`Connection::sql`], and [`ErrorKind::NotFound`] when there is no such snapshot any more.
+    pub async fn sql_at(&self, query: &str, at: impl Into<At>) -> Result<DataFrame> {
+        let snapshot = self.snapshot_at(at.into()).await?;
         query::sql::sql(self, &snapshot, query).await
     }
 
@@ -171,6 +207,16 @@ impl Connection {
         self.0.log.flush().await
     }
 
+    /// Ends writing here: moves inline rows to files, writes a checkpoint and, where this is an
+    /// [exclusive](Builder::exclusive) writer, gives the database back. Later writes are
+    /// [`ErrorKind::Closed`]; reading goes on. A database need not be closed to be safe.
+    ///
+    /// # Errors
+    /// As [`Connection::flush`].
+    pub async fn close(&self) -> Result<()> {
+        self.0.log.close().await
+    }
+
     /// Requests to the store since the database was opened.
     #[must_use]
     pub fn requests(&self) -> Requests {
@@ -193,12 +239,13 @@ impl Connection {
         &self.0.session
     }
 
-    /// The snapshot after commit `seq`, or the newest.
-    pub(crate) async fn snapshot_at(&self, seq: Option<u64>) -> Result<Arc<Snapshot>> {
-        match seq {
-            Some(seq) => self.0.log.snapshot_at(seq).await,
-            None if self.0.read_only => self.0.log.catch_up().await,
-            None => Ok(self.0.log.snapshot()),
+    /// A snapshot: the newest this process knows, or a past one.
+    pub(crate) async fn snapshot_at(&self, at: At) -> Result<Arc<Snapshot>> {
+        match at {
+            At::Seq(seq) => self.0.log.snapshot_at(seq).await,
+            At::Time(time) => self.0.log.snapshot_as_of(time.as_micros()).await,
+            At::Newest if self.0.read_only => self.0.log.catch_up().await,
+            At::Newest => Ok(self.0.log.snapshot()),
         }
     }
 

@@ -71,9 +71,11 @@ mod time;
 pub mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use commit::snapshot::Pin;
+pub use commit::{GarbageOptions, GarbageReport};
 pub use datafusion::arrow;
 pub use db::{
-    Batch, Builder, Collection, Connection, Database, Lag, MaintenanceLoop, View, ViewStatus, Written,
+    At, Batch, Builder, Collection, Connection, Database, Lag, MaintenanceLoop, View, ViewStatus, Written,
 };
 pub use declare::expr::{Expr, Order, TimeUnit};
 pub use error::{Error, ErrorKind, Result};

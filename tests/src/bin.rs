@@ -62,11 +62,14 @@ fn build(name: &str, folder: &Path) -> Result<(), String> {
     build.args(["build", "--quiet", "--package", name, "--bin", name, "--profile", profile]);
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
     // What Cargo tells the test about its package would make build scripts of dependencies run again.
-    let told = std::env::vars_os().filter(|(name, _)| {
-        name.to_str()
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
             .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-    });
-    told.for_each(|(name, _)| drop(build.env_remove(name)));
+        {
+            build.env_remove(name);
+        }
+    }
     if let Some(target) = folder.parent() {
         build.arg("--target-dir").arg(target);
     }

@@ -9,4 +9,5 @@ mod interrupted_ingest;
 mod maintenance;
 mod s3_protocol;
 mod semantics_cases;
+mod several_writers;
 mod view_truth;

@@ -40,6 +40,15 @@ impl<D: Database> Builder<D> {
         self
     }
 
+    /// Takes the database for this process alone, until [`crate::Connection::close`]. Whoever writes to it now is
+    /// shut out: its next write is [`ErrorKind::Closed`], even if it stands still meanwhile and wakes up
+    /// later. Reading goes on everywhere. Spares conflicts where one process is to write; a second one
+    /// that opens it like this takes over.
+    pub fn exclusive(mut self) -> Self {
+        self.options.exclusive = true;
+        self
+    }
+
     /// Takes times from this clock: commits' times, schedules, lags.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.options.clock = clock;

@@ -1,6 +1,6 @@
 //! What can be said of each view: its state, its size, how far it is behind.
 
-use super::Connection;
+use super::{At, Connection};
 use crate::commit::snapshot::{Snapshot, Table};
 use crate::declare::definition::ViewDefinition;
 use crate::declare::plan::Refresh;
@@ -65,7 +65,7 @@ impl Connection {
     /// # Errors
     /// As reading the views.
     pub async fn status(&self) -> Result<Vec<ViewStatus>> {
-        let snapshot = self.snapshot_at(None).await?;
+        let snapshot = self.snapshot_at(At::Newest).await?;
         let maintainer = self.maintainer(&snapshot).await?;
         let mut result = Vec::new();
         for view in maintainer.catalog.views() {

@@ -1,11 +1,12 @@
 //! `find`: a typed query over one collection or view.
 
-use crate::db::Connection;
+use crate::db::{At, Connection};
 use crate::declare::expr::Order;
 use crate::declare::node::{Function, Node};
 use crate::error::{Error, Result};
 use crate::evaluate::lower::Scope;
 use crate::ingest::Row;
+use crate::types::Timestamp;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 /// [`Find::batches`], [`Find::count`], [`Find::first`] or [`Find::read`].
 ///
 /// A query reads one snapshot: the newest this process knows when it is awaited, or the one given by
-/// [`Find::at`]. Conditions and the columns needed are pushed down to the Parquet files.
+/// [`Find::at`] or [`Find::as_of`]. Conditions and the columns needed are pushed down to the Parquet files.
 #[must_use = "a query does nothing until it is awaited"]
 pub struct Find<T> {
     connection: Connection,
@@ -32,7 +33,7 @@ pub struct Find<T> {
     order: Vec<Order>,
     skip: usize,
     limit: Option<usize>,
-    seq: Option<u64>,
+    at: At,
     row: PhantomData<fn() -> T>,
 }
 
@@ -44,7 +45,7 @@ impl<T> fmt::Debug for Find<T> {
             .field("order", &self.order)
             .field("skip", &self.skip)
             .field("limit", &self.limit)
-            .field("seq", &self.seq)
+            .field("at", &self.at)
             .finish_non_exhaustive()
     }
 }
@@ -84,7 +85,7 @@ impl<T: Row> Find<T> {
             order: Vec::new(),
             skip: 0,
             limit: None,
-            seq: None,
+            at: At::Newest,
             row: PhantomData,
         }
     }
@@ -121,7 +122,13 @@ impl<T: Row> Find<T> {
 
     /// Reads the snapshot after commit `seq` instead of the newest one.
     pub fn at(mut self, seq: u64) -> Self {
-        self.seq = Some(seq);
+        self.at = At::Seq(seq);
+        self
+    }
+
+    /// Reads the last snapshot that was there at a time instead of the newest one.
+    pub fn as_of(mut self, time: Timestamp) -> Self {
+        self.at = At::Time(time);
         self
     }
 
@@ -199,7 +206,7 @@ impl<T: Row> Find<T> {
     }
 
     async fn frame(self) -> Result<(DataFrame, u64)> {
-        let snapshot = self.connection.snapshot_at(self.seq).await?;
+        let snapshot = self.connection.snapshot_at(self.at).await?;
         let rows = self.connection.readable(&snapshot, &self.member).await?;
         let mut plan = LogicalPlanBuilder::from(rows);
         if let Some(condition) = &self.condition {
