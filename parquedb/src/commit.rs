@@ -23,6 +23,7 @@ mod state;
 mod tests;
 mod write;
 
+pub(crate) use body::memory_size;
 pub use body::{Absorbed, CursorWrite, KeySet};
 pub use garbage::{Garbage, GarbageOptions, GarbageReport};
 

@@ -2,8 +2,12 @@
 
 mod batch;
 mod builder;
+#[cfg(test)]
+mod group_tests;
 mod handle;
+mod linger;
 mod maintenance;
+mod queue;
 mod retain;
 mod status;
 mod writer;
@@ -13,6 +17,7 @@ pub use batch::{Batch, Written};
 pub use builder::Builder;
 pub use handle::{Collection, View};
 pub use maintenance::MaintenanceLoop;
+pub use queue::{GroupCommit, QueueDepth};
 pub use status::{Lag, ViewStatus};
 
 use crate::clock::Clock;
@@ -31,6 +36,7 @@ use crate::types::Timestamp;
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
+use queue::Queue;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,7 +126,7 @@ struct Shared {
     session: SessionContext,
     /// For the definitions it was made from, which another process may change.
     maintainer: tokio::sync::RwLock<Arc<Maintainer>>,
-    queue: Mutex<Vec<writer::Pending>>,
+    queue: Queue,
     /// Held by whoever computes and makes a commit.
     writing: tokio::sync::Mutex<()>,
     failures: Mutex<BTreeMap<String, maintenance::Failure>>,
@@ -136,7 +142,11 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    async fn new(log: Log, definitions: Arc<BTreeMap<String, Definition>>) -> Result<Self> {
+    async fn new(
+        log: Log,
+        definitions: Arc<BTreeMap<String, Definition>>,
+        group_commit: GroupCommit,
+    ) -> Result<Self> {
         let maintainer = Maintainer::new(Catalog::new(definitions)?).await?;
         let clock = Arc::clone(&log.options().clock);
         let partitions = std::thread::available_parallelism().map_or(1, usize::from);
@@ -146,7 +156,7 @@ impl Connection {
             log,
             clock,
             maintainer: tokio::sync::RwLock::new(Arc::new(maintainer)),
-            queue: Mutex::new(Vec::new()),
+            queue: Queue::new(group_commit),
             writing: tokio::sync::Mutex::new(()),
             failures: Mutex::new(BTreeMap::new()),
         })))

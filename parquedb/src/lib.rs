@@ -75,7 +75,8 @@ pub use commit::snapshot::Pin;
 pub use commit::{GarbageOptions, GarbageReport};
 pub use datafusion::arrow;
 pub use db::{
-    At, Batch, Builder, Collection, Connection, Database, Lag, MaintenanceLoop, View, ViewStatus, Written,
+    At, Batch, Builder, Collection, Connection, Database, GroupCommit, Lag, MaintenanceLoop, QueueDepth,
+    View, ViewStatus, Written,
 };
 pub use declare::expr::{Expr, Order, TimeUnit};
 pub use error::{Error, ErrorKind, Result};

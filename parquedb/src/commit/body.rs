@@ -255,7 +255,7 @@ pub(super) fn read_json<T: DeserializeOwned>(section: &Section, place: &str) -> 
 }
 
 /// The bytes that rows take in memory, without what slices share.
-pub(super) fn memory_size(batches: &[RecordBatch]) -> usize {
+pub(crate) fn memory_size(batches: &[RecordBatch]) -> usize {
     let columns = batches.iter().flat_map(RecordBatch::columns);
     columns
         .map(|column| {

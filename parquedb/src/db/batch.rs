@@ -2,12 +2,10 @@
 
 use super::Connection;
 use super::handle::Collection;
-use super::writer::Pending;
 use crate::declare::declared::CollectionRecord;
 use crate::error::{Error, Result};
 use arrow::record_batch::RecordBatch;
 use std::collections::BTreeMap;
-use tokio::sync::oneshot;
 
 /// Rows to be written in one commit. Nothing is written before [`Batch::commit`].
 #[derive(Debug)]
@@ -89,12 +87,6 @@ impl Batch {
         if rows.is_empty() && id.is_none() {
             return Ok(Written { seq: connection.seq(), repeated: false });
         }
-        let (reply, answer) = oneshot::channel();
-        connection.enqueue(Pending { rows, id, reply });
-        // In a task of its own, so that a caller who gives up does not stop the commit of others.
-        tokio::spawn(async move { connection.commit_queue().await });
-        answer.await.map_err(|_| {
-            Error::new(crate::ErrorKind::OutcomeUnknown, "the task that commits ended before it answered")
-        })?
+        connection.write(rows, id).await
     }
 }

@@ -1,6 +1,6 @@
 //! Opening a database.
 
-use super::{Connection, Database};
+use super::{Connection, Database, GroupCommit};
 use crate::clock::Clock;
 use crate::commit::snapshot::Snapshot;
 use crate::commit::{Absorbed, Changes, CursorWrite, Log, LogOptions};
@@ -19,12 +19,18 @@ use std::sync::Arc;
 pub struct Builder<D> {
     options: LogOptions,
     durability: Durability,
+    group_commit: GroupCommit,
     database: PhantomData<fn() -> D>,
 }
 
 impl<D: Database> Builder<D> {
     pub(super) fn new() -> Self {
-        Self { options: LogOptions::default(), durability: Durability::Sync, database: PhantomData }
+        Self {
+            options: LogOptions::default(),
+            durability: Durability::Sync,
+            group_commit: GroupCommit::default(),
+            database: PhantomData,
+        }
     }
 
     /// Reads only. The database must exist; views declared here that it does not store cannot be read.
@@ -58,6 +64,12 @@ impl<D: Database> Builder<D> {
     /// When a commit on a local disk counts as written. By default when the disk has it.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// How concurrent writes become one commit.
+    pub fn group_commit(mut self, settings: GroupCommit) -> Self {
+        self.group_commit = settings;
         self
     }
 
@@ -99,7 +111,7 @@ impl<D: Database> Builder<D> {
         } else {
             declare(&log, &declared).await?
         };
-        Ok(D::attach(Connection::new(log, definitions).await?))
+        Ok(D::attach(Connection::new(log, definitions, self.group_commit).await?))
     }
 }
 

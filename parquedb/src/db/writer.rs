@@ -1,22 +1,15 @@
-//! Group commit: whoever gets to write takes every batch that waits.
+//! Group commit: a task takes all batches that wait, makes one commit of them and answers each.
 
 use super::Connection;
 use super::batch::Written;
-use crate::commit::Changes;
+use super::queue::Pending;
+use crate::commit::{Changes, memory_size};
 use crate::error::{Error, ErrorKind, Result};
+use crate::time;
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
 use tokio::sync::oneshot;
-
-/// A batch that waits to be committed.
-#[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) rows: BTreeMap<String, Vec<RecordBatch>>,
-    pub(super) id: Option<String>,
-    pub(super) reply: oneshot::Sender<Result<Written>>,
-}
 
 /// Rows of small batches are joined up to this many, so that plans see few batches.
 const ROWS_JOINED: usize = 8192;
@@ -25,35 +18,64 @@ const ROWS_JOINED: usize = 8192;
 const ATTEMPTS: usize = 16;
 
 impl Connection {
-    pub(super) fn enqueue(&self, pending: Pending) {
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).push(pending);
+    /// Writes a batch together with those that come at the same time.
+    pub(super) async fn write(
+        &self,
+        rows: BTreeMap<String, Vec<RecordBatch>>,
+        id: Option<String>,
+    ) -> Result<Written> {
+        let bytes = rows.values().map(|batches| memory_size(batches)).sum();
+        let room = self.0.queue.room(bytes).await?;
+        let (reply, answer) = oneshot::channel();
+        if self.0.queue.push(Pending { rows, id, reply, room }) {
+            // In a task of its own, so that a caller who gives up does not stop the commit of others.
+            let task = CommitTask(self.clone());
+            tokio::spawn(async move { task.0.commit_waiting().await });
+        }
+        answer.await.map_err(|_| {
+            Error::new(ErrorKind::OutcomeUnknown, "the task that commits ended before it answered")
+        })?
     }
 
-    /// Commits everything that waits by the time this gets to write.
-    pub(super) async fn commit_queue(&self) {
-        let _writing = self.0.writing.lock().await;
-        let waiting = std::mem::take(&mut *self.0.queue.lock().unwrap_or_else(PoisonError::into_inner));
-        if waiting.is_empty() {
-            return;
+    /// Commits until nothing waits any more.
+    async fn commit_waiting(&self) {
+        loop {
+            self.0.queue.gather().await;
+            let _writing = self.0.writing.lock().await;
+            // Whatever comes during a flush goes into the next commit too.
+            self.0.log.idle().await;
+            let group = self.0.queue.take();
+            if group.is_empty() {
+                return;
+            }
+            let batches = group.len();
+            let started = time::now();
+            self.commit_group(group).await;
+            self.0.queue.committed(batches, time::now() - started);
         }
-        match self.commit_together(&waiting).await {
-            Ok(results) => {
-                for (pending, written) in waiting.into_iter().zip(results) {
-                    // Whoever does not wait any more does not need the answer.
-                    let _ = pending.reply.send(Ok(written));
+    }
+
+    /// Commits a group and answers each of its batches, in order.
+    async fn commit_group(&self, group: Vec<Pending>) {
+        // What is left of the group, the first part last.
+        let mut parts = vec![group];
+        while let Some(mut part) = parts.pop() {
+            match self.commit_together(&part).await {
+                Ok(results) => {
+                    for (pending, written) in part.into_iter().zip(results) {
+                        // Whoever does not wait any more does not need the answer.
+                        let _ = pending.reply.send(Ok(written));
+                    }
                 }
-            }
-            // One bad batch must not fail those that came with it. Nothing of theirs was written.
-            Err(error) if waiting.len() > 1 && error.kind() == ErrorKind::Invalid => {
-                for pending in waiting {
-                    let result = self.commit_together(std::slice::from_ref(&pending)).await;
-                    let result = result.map(|written| written[0]);
-                    let _ = pending.reply.send(result);
+                // One bad batch must not fail those that came with it. Nothing of theirs was written.
+                Err(error) if part.len() > 1 && error.kind() == ErrorKind::Invalid => {
+                    let second = part.split_off(part.len() / 2);
+                    parts.extend([second, part]);
                 }
-            }
-            Err(error) => {
-                for pending in waiting {
-                    let _ = pending.reply.send(Err(error.clone()));
+                Err(error) => {
+                    for pending in part {
+                        let _ = pending.reply.send(Err(error.clone()));
+                    }
                 }
             }
         }
@@ -62,8 +84,6 @@ impl Connection {
     /// One commit of these batches; the answer for each.
     async fn commit_together(&self, waiting: &[Pending]) -> Result<Vec<Written>> {
         for _ in 0..ATTEMPTS {
-            // A flush after the last commit would make what is computed now out of date.
-            self.0.log.idle().await;
             let snapshot = self.0.log.snapshot();
             let mut ids = BTreeSet::new();
             let mut rows: BTreeMap<String, Vec<RecordBatch>> = BTreeMap::new();
@@ -90,10 +110,9 @@ impl Connection {
             let changes =
                 Changes { base: Some(snapshot.seq), writes, cursors, batch_ids: ids, ..Changes::default() };
             match self.0.log.commit(changes).await {
-                // Another process may have committed the same ids between: then nothing was written.
-                Ok(done) if done.repeated => {
-                    return Ok(answers(&vec![true; waiting.len()], done.snapshot.seq));
-                }
+                // All ids had been committed meanwhile, and nothing was written. There may be batches
+                // without an id among these, and they must not be lost.
+                Ok(done) if done.repeated => {}
                 Ok(done) => return Ok(answers(&repeated, done.snapshot.seq)),
                 Err(error) if error.kind() == ErrorKind::Conflict => {
                     self.0.log.catch_up().await?;
@@ -105,6 +124,19 @@ impl Connection {
             ErrorKind::Conflict,
             format!("other processes committed first {ATTEMPTS} times in a row: try again"),
         ))
+    }
+}
+
+/// The task that commits. When it is stopped, with its runtime or by a panic, those who wait are told.
+struct CommitTask(Connection);
+
+impl Drop for CommitTask {
+    fn drop(&mut self) {
+        // Empty when the task came to its end.
+        for pending in self.0.0.queue.abandon() {
+            let message = "the task that commits was stopped, with its runtime or by a panic, before it came to this batch: nothing of it was written";
+            let _ = pending.reply.send(Err(Error::new(ErrorKind::Closed, message)));
+        }
     }
 }
 
