@@ -5,6 +5,7 @@
 
 mod anchor;
 mod body;
+mod changes;
 mod checkpoint;
 mod create;
 mod envelope;
@@ -14,6 +15,7 @@ mod flush;
 mod footprint;
 mod garbage;
 mod layout;
+mod options;
 mod pins;
 mod read;
 mod repeats;
@@ -25,129 +27,21 @@ mod write;
 
 pub(crate) use body::memory_size;
 pub use body::{Absorbed, CursorWrite, KeySet};
+pub use changes::{Changes, Committed, Sequence, TableWrite};
 pub use garbage::{Garbage, GarbageOptions, GarbageReport};
+pub use options::LogOptions;
 
-use crate::clock::{Clock, SystemClock};
-use crate::declare::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 use anchor::{Anchor, Moment};
-use arrow::record_batch::RecordBatch;
 use footprint::Recent;
 use futures::future::BoxFuture;
 use read::Stop;
 use repeats::Repeats;
 use snapshot::Snapshot;
 use state::{Applied, State};
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
-use uuid::Uuid;
-
-/// How a log is opened and kept.
-#[derive(Debug, Clone)]
-pub struct LogOptions {
-    /// Refuse to write anything.
-    pub read_only: bool,
-    /// Create the database where there is none.
-    pub create_if_missing: bool,
-    /// Rows of one table in one commit that take more memory than this go into a file of their own.
-    pub inline_limit_bytes: usize,
-    /// Write a table's inline runs to a file when they take more than this, encoded.
-    pub flush_after_bytes: u64,
-    /// The same after so many commits.
-    pub flush_after_commits: u64,
-    /// The same after so long.
-    pub flush_after: Duration,
-    /// How long one request for a commit may take before it is sent again.
-    pub request_timeout: Duration,
-    /// How long to find out whether a commit landed before giving
-    /// [`ErrorKind::OutcomeUnknown`].
-    pub outcome_deadline: Duration,
-    /// Where commits take their time from.
-    pub clock: Arc<dyn Clock>,
-    /// Names this process in its commits.
-    pub writer_id: Uuid,
-    /// Take the database for this writer alone, and shut out all that write to it now.
-    pub exclusive: bool,
-    /// Look at the anchor after every commit and at every look for new ones, not only when this process
-    /// may have stood still for half an hour. For machines whose clocks both stop while they sleep; costs
-    /// one small read each time.
-    pub always_check_anchor: bool,
-}
-
-impl Default for LogOptions {
-    fn default() -> Self {
-        Self {
-            read_only: false,
-            create_if_missing: true,
-            inline_limit_bytes: 1 << 20,
-            flush_after_bytes: 16 << 20,
-            flush_after_commits: 256,
-            flush_after: Duration::from_secs(300),
-            request_timeout: Duration::from_secs(15),
-            outcome_deadline: Duration::from_secs(30),
-            clock: Arc::new(SystemClock),
-            writer_id: Uuid::new_v4(),
-            exclusive: false,
-            always_check_anchor: false,
-        }
-    }
-}
-
-/// What one commit changes.
-#[derive(Debug, Clone, Default)]
-pub struct Changes {
-    /// The snapshot from which the changes were computed, by its number. When the log is further by
-    /// then, changes with cursors, replacements or definitions get [`ErrorKind::Conflict`]. `None`
-    /// stands for the newest known when the commit is made.
-    pub base: Option<u64>,
-    /// Rows, by table.
-    pub writes: Vec<TableWrite>,
-    /// What views have absorbed.
-    pub cursors: Vec<CursorWrite>,
-    /// All declared members, when they change.
-    pub definitions: Option<BTreeMap<String, Definition>>,
-    /// Ids of the batches contained, by which a repetition is recognised for seven days.
-    pub batch_ids: Vec<String>,
-    /// Places of the batches contained in their producers' sequences, by which a repetition is
-    /// recognised until seven days after a producer's last commit.
-    pub sequences: Vec<Sequence>,
-    /// The keys that were read or are written. Another commit with one of them is a conflict.
-    pub keys: Vec<KeySet>,
-}
-
-/// A batch's place in its producer's sequence.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Sequence {
-    /// The producer's name.
-    pub producer: String,
-    /// The batch's number, which no other batch of the producer has.
-    pub number: u64,
-}
-
-/// Rows for one table.
-#[derive(Debug, Clone)]
-pub struct TableWrite {
-    /// The Rust struct's name of the collection or view.
-    pub table: String,
-    /// Whether it is a view.
-    pub is_view: bool,
-    /// The rows, in one schema. Only replacements may have none.
-    pub batches: Vec<RecordBatch>,
-    /// Whether the rows replace all present ones.
-    pub replace: bool,
-}
-
-/// The result of a commit.
-#[derive(Debug, Clone)]
-pub struct Committed {
-    /// The database with the commit.
-    pub snapshot: Arc<Snapshot>,
-    /// All batch ids had been committed before: nothing was written now.
-    pub repeated: bool,
-}
 
 /// The log of one database. Cheap to clone.
 #[derive(Debug, Clone)]
