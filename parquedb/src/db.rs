@@ -208,6 +208,19 @@ impl Connection {
         self.0.log.has_batch(id)
     }
 
+    /// Whether a producer's batch of this number was committed: see [`Batch::sequence`].
+    #[must_use]
+    pub fn has_sequence(&self, producer: &str, number: u64) -> bool {
+        self.0.log.has_sequence(producer, number)
+    }
+
+    /// The highest number that a producer has committed, as far as this process knows; nothing for one
+    /// that has committed nothing for seven days.
+    #[must_use]
+    pub fn last_sequence(&self, producer: &str) -> Option<u64> {
+        self.0.log.last_sequence(producer)
+    }
+
     /// Moves the rows that still live inside commits to Parquet files, and writes a checkpoint. Happens
     /// by itself when there is enough of them.
     ///

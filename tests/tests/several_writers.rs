@@ -184,3 +184,34 @@ async fn the_past_is_read_by_number_by_time_and_by_pin() {
     assert_eq!(db.sale.all().count().await.unwrap(), 31);
     assert_exact(&db, 31).await;
 }
+
+/// Every process sends every batch, in an order of its own, as producers do whose answers were lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producers_batches_that_all_processes_send_are_there_once() {
+    let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    open(&inner).await;
+    let sending = (0..3_u64).map(|process| {
+        let inner = Arc::clone(&inner);
+        tokio::spawn(async move {
+            let db = open(&inner).await;
+            let mut written = 0;
+            for step in 0..40_u64 {
+                let number = if process == 2 { step ^ 3 } else { step };
+                let row = sale(7, i64::try_from(number).unwrap());
+                let answer = db.sale.insert_numbered("orders", number, [row]).await.unwrap();
+                written += usize::from(!answer.repeated);
+            }
+            assert_eq!(db.last_sequence("orders"), Some(39));
+            written
+        })
+    });
+    let written: usize =
+        futures::future::join_all(sending).await.into_iter().map(|written| written.unwrap()).sum();
+    assert_eq!(written, 40);
+    let db = open(&inner).await;
+    assert_exact(&db, 40).await;
+    db.flush().await.unwrap();
+    let again = open(&inner).await;
+    assert!(again.has_sequence("orders", 17) && !again.has_sequence("orders", 40));
+    assert!(again.sale.insert_numbered("orders", 17, [sale(7, 17)]).await.unwrap().repeated);
+}

@@ -2,6 +2,8 @@
 
 use super::Connection;
 use super::handle::Collection;
+use super::queue::BatchName;
+use crate::commit::Sequence;
 use crate::declare::declared::CollectionRecord;
 use crate::error::{Error, Result};
 use arrow::record_batch::RecordBatch;
@@ -13,7 +15,7 @@ use std::collections::BTreeMap;
 pub struct Batch {
     connection: Connection,
     rows: BTreeMap<String, Vec<RecordBatch>>,
-    id: Option<String>,
+    name: BatchName,
 }
 
 /// What became of a batch.
@@ -22,13 +24,13 @@ pub struct Batch {
 pub struct Written {
     /// The newest commit known that contains it. Other batches may be in the same commit.
     pub seq: u64,
-    /// A batch of the same id was committed before; nothing was written now.
+    /// A batch of the same id or number was committed before; nothing was written now.
     pub repeated: bool,
 }
 
 impl Batch {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, rows: BTreeMap::new(), id: None }
+        Self { connection, rows: BTreeMap::new(), name: BatchName::default() }
     }
 
     /// Adds rows of a collection.
@@ -69,7 +71,35 @@ impl Batch {
     /// Names the batch. A batch whose id was committed within seven days is acknowledged again and
     /// changes nothing, in whatever process and after whatever crash.
     pub fn id(&mut self, id: impl Into<String>) -> &mut Self {
-        self.id = Some(id.into());
+        self.name.id = Some(id.into());
+        self
+    }
+
+    /// Gives the batch its place in the sequence of a producer, such as a process, a queue's partition or
+    /// a file that is read. A batch whose number was committed is acknowledged again and changes nothing,
+    /// in whatever process and after whatever crash, until seven days after the producer's last commit.
+    ///
+    /// Numbers should have no gaps: then a producer costs a few bytes however many batches it writes,
+    /// where [`Batch::id`] costs an entry for each. They may come in any order, with up to 64 gaps.
+    /// [`Connection::last_sequence`] tells where to go on after a restart.
+    ///
+    /// ```
+    /// # use parquedb::{Collection, database};
+    /// # #[derive(Collection, Clone)] pub struct Visit { pub page: String }
+    /// # database! { pub struct Site { Visit } }
+    /// # #[tokio::main] async fn main() -> parquedb::Result<()> {
+    /// # let db = Site::open("memory:///").await?;
+    /// let next = db.last_sequence("edge-7").map_or(1, |last| last + 1);
+    /// let mut batch = db.batch();
+    /// batch.insert(&db.visit, [Visit { page: "/".into() }])?.sequence("edge-7", next);
+    /// assert!(!batch.commit().await?.repeated);
+    /// // The answer was lost, and it is sent again.
+    /// let again = db.visit.insert_numbered("edge-7", next, [Visit { page: "/".into() }]).await?;
+    /// assert!(again.repeated);
+    /// # Ok(()) }
+    /// ```
+    pub fn sequence(&mut self, producer: impl Into<String>, number: u64) -> &mut Self {
+        self.name.sequence = Some(Sequence { producer: producer.into(), number });
         self
     }
 
@@ -80,13 +110,13 @@ impl Batch {
     /// [`crate::ErrorKind::Unavailable`] when the store does not answer: nothing was written.
     /// [`crate::ErrorKind::OutcomeUnknown`] when it may or may not have been.
     pub async fn commit(self) -> Result<Written> {
-        let Self { connection, rows, id } = self;
+        let Self { connection, rows, name } = self;
         if connection.0.read_only {
             return Err(Error::invalid("the database was opened for reading only"));
         }
-        if rows.is_empty() && id.is_none() {
+        if rows.is_empty() && name == BatchName::default() {
             return Ok(Written { seq: connection.seq(), repeated: false });
         }
-        connection.write(rows, id).await
+        connection.write(rows, name).await
     }
 }

@@ -98,6 +98,21 @@ impl<T: CollectionRecord> Collection<T> {
         batch.commit().await
     }
 
+    /// The same, once for each number of a producer: see [`crate::Batch::sequence`].
+    ///
+    /// # Errors
+    /// As [`crate::Batch::commit`].
+    pub async fn insert_numbered(
+        &self,
+        producer: &str,
+        number: u64,
+        rows: impl AsRef<[T]>,
+    ) -> Result<Written> {
+        let mut batch = self.connection.batch();
+        batch.insert(self, rows)?.sequence(producer, number);
+        batch.commit().await
+    }
+
     /// The same with rows in Arrow form, which have the collection's columns.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::batch::Written;
 use super::linger::Linger;
+use crate::commit::Sequence;
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::{self, Instant};
 use arrow::record_batch::RecordBatch;
@@ -46,11 +47,18 @@ impl Default for GroupCommit {
     }
 }
 
+/// What a batch is recognised by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct BatchName {
+    pub(super) id: Option<String>,
+    pub(super) sequence: Option<Sequence>,
+}
+
 /// A batch that waits to be committed.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) rows: BTreeMap<String, Vec<RecordBatch>>,
-    pub(super) id: Option<String>,
+    pub(super) name: BatchName,
     pub(super) reply: oneshot::Sender<Result<Written>>,
     pub(super) room: Room,
 }

@@ -2,7 +2,7 @@
 
 use super::Connection;
 use super::batch::Written;
-use super::queue::Pending;
+use super::queue::{BatchName, Pending};
 use crate::commit::{Changes, memory_size};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time;
@@ -22,12 +22,12 @@ impl Connection {
     pub(super) async fn write(
         &self,
         rows: BTreeMap<String, Vec<RecordBatch>>,
-        id: Option<String>,
+        name: BatchName,
     ) -> Result<Written> {
         let bytes = rows.values().map(|batches| memory_size(batches)).sum();
         let room = self.0.queue.room(bytes).await?;
         let (reply, answer) = oneshot::channel();
-        if self.0.queue.push(Pending { rows, id, reply, room }) {
+        if self.0.queue.push(Pending { rows, name, reply, room }) {
             // In a task of its own, so that a caller who gives up does not stop the commit of others.
             let task = CommitTask(self.clone());
             tokio::spawn(async move { task.0.commit_waiting().await });
@@ -86,20 +86,24 @@ impl Connection {
         for _ in 0..ATTEMPTS {
             let snapshot = self.0.log.snapshot();
             let mut ids = BTreeSet::new();
+            let mut sequences = BTreeSet::new();
             let mut rows: BTreeMap<String, Vec<RecordBatch>> = BTreeMap::new();
             let mut repeated = Vec::with_capacity(waiting.len());
-            for pending in waiting {
-                let known =
-                    pending.id.as_ref().is_some_and(|id| self.0.log.has_batch(id) || !ids.insert(id.clone()));
+            for Pending { rows: batch, name: BatchName { id, sequence }, .. } in waiting {
+                let known = id.as_ref().is_some_and(|id| self.has_batch(id) || ids.contains(id))
+                    || sequence.as_ref().is_some_and(|place| {
+                        self.has_sequence(&place.producer, place.number) || sequences.contains(place)
+                    });
                 repeated.push(known);
                 if !known {
-                    for (table, batches) in &pending.rows {
+                    ids.extend(id.clone());
+                    sequences.extend(sequence.clone());
+                    for (table, batches) in batch {
                         rows.entry(table.clone()).or_default().extend(batches.iter().cloned());
                     }
                 }
             }
-            let ids = ids.into_iter().filter(|id| !self.0.log.has_batch(id)).collect::<Vec<_>>();
-            if rows.is_empty() && ids.is_empty() {
+            if rows.is_empty() && ids.is_empty() && sequences.is_empty() {
                 return Ok(answers(&repeated, snapshot.seq));
             }
             for batches in rows.values_mut() {
@@ -107,11 +111,17 @@ impl Connection {
             }
             let maintainer = self.maintainer(&snapshot).await?;
             let (writes, cursors) = maintainer.changes(&snapshot, rows).await?;
-            let changes =
-                Changes { base: Some(snapshot.seq), writes, cursors, batch_ids: ids, ..Changes::default() };
+            let changes = Changes {
+                base: Some(snapshot.seq),
+                writes,
+                cursors,
+                batch_ids: ids.into_iter().collect(),
+                sequences: sequences.into_iter().collect(),
+                ..Changes::default()
+            };
             match self.0.log.commit(changes).await {
-                // All ids had been committed meanwhile, and nothing was written. There may be batches
-                // without an id among these, and they must not be lost.
+                // All that have a name had been committed meanwhile, and nothing was written. There may be
+                // batches without a name among these, and they must not be lost.
                 Ok(done) if done.repeated => {}
                 Ok(done) => return Ok(answers(&repeated, done.snapshot.seq)),
                 Err(error) if error.kind() == ErrorKind::Conflict => {
