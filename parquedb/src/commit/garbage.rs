@@ -6,9 +6,9 @@
 //! the floor. A second commit says that this is done. Ages are those by the store's clock, because the
 //! clocks of the processes may differ.
 
-use super::anchor::GRACE;
+use super::anchor::{GRACE, is_intact};
 use super::body::{Body, Intent, Watermark};
-use super::{Inner, Log, Writer, layout};
+use super::{Inner, Log, Writer, layout, read};
 use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -193,6 +193,7 @@ impl Inner {
             if floor == snapshot.floor || options.dry_run {
                 return Ok(floor);
             }
+            self.check_checkpoint(floor).await?;
             self.check_right(writer)?;
             match self.mark(writer, Watermark { floor, collected: 0 }).await {
                 Ok(()) => return Ok(floor),
@@ -201,6 +202,24 @@ impl Inner {
             }
         }
         Ok(writer.state.snapshot.floor)
+    }
+
+    /// Makes sure that the log can be read from a checkpoint on, before what lies below it goes.
+    async fn check_checkpoint(&self, seq: u64) -> Result<()> {
+        let url = self.store.url();
+        let Some((state, _)) = read::load_checkpoint(&self.store, seq).await? else {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("{} in {url} was listed and is gone; try again", layout::checkpoint(seq)),
+            ));
+        };
+        if is_intact(&self.store, &state.tip).await? {
+            return Ok(());
+        }
+        Err(Error::corrupt(format!(
+            "{} in {url} is not of the commit of its number; nothing was deleted; restore it from a copy",
+            layout::checkpoint(seq)
+        )))
     }
 
     async fn mark(&self, writer: &mut Writer, watermark: Watermark) -> Result<()> {

@@ -103,7 +103,7 @@ fn missing(store: &Store, seq: u64, later: u64) -> Error {
     ))
 }
 
-async fn load_checkpoint(store: &Store, seq: u64) -> Result<Option<(State, Repeats)>> {
+pub(super) async fn load_checkpoint(store: &Store, seq: u64) -> Result<Option<(State, Repeats)>> {
     match store.get(&layout::checkpoint(seq)).await? {
         Some(bytes) => checkpoint::open(&bytes, seq, store.url()).map(Some),
         None => Ok(None),

@@ -46,13 +46,17 @@ async fn collect(log: &Log) -> GarbageReport {
     log.collect_garbage(GarbageOptions::default()).await.unwrap()
 }
 
-/// Ten hours of one replacement and one flush each: after the first day the older ones can go.
+/// Hours of one replacement and one flush each.
 async fn work(place: &Place, log: &Log, hours: i64) {
-    for hour in 0..hours {
+    steps(place, log, hours, 1).await;
+}
+
+async fn steps(place: &Place, log: &Log, steps: i64, hours: i64) {
+    for hour in 0..steps {
         log.commit(replace("A", hour * 10..hour * 10 + 5)).await.unwrap();
         log.commit(write("B", hour..hour + 1)).await.unwrap();
         log.flush().await.unwrap();
-        place.clock.advance(HOUR);
+        place.clock.advance(hours * HOUR);
     }
 }
 
@@ -234,7 +238,7 @@ async fn crash_at_every_request_of_a_collection_loses_nothing() {
         for applied in [false, true] {
             let place = Place::new();
             let log = place.open().await;
-            work(&place, &log, 30).await;
+            steps(&place, &log, 5, 10).await;
             let expected = rows(&log, &log.snapshot(), "A").await;
             place.faults.crash_at(place.faults.requests() + at, applied);
             let result = log.collect_garbage(GarbageOptions::default()).await;
@@ -249,10 +253,28 @@ async fn crash_at_every_request_of_a_collection_loses_nothing() {
             assert_eq!(place.objects("log").await.len() as u64, again.snapshot().seq - report.floor + 1);
             assert!(collect(&again).await.objects() == 0);
             if result.is_ok() && !applied {
-                assert!(at > 30, "{at}");
+                assert!(at > 15, "{at}");
                 return;
             }
         }
         at += 1;
     }
+}
+
+#[tokio::test]
+async fn a_damaged_checkpoint_keeps_the_log_before_it() {
+    let place = Place::new();
+    let log = place.open().await;
+    work(&place, &log, 40).await;
+    let last = log.snapshot().seq;
+    let path = Path::from(format!("db/ckpt/{last:020}.k"));
+    let mut bytes = place.inner.get(&path).await.unwrap().bytes().await.unwrap().to_vec();
+    bytes[200] ^= 1;
+    place.inner.put(&path, bytes.into()).await.unwrap();
+    place.clock.advance(30 * HOUR);
+    let before = place.objects("log").await;
+    let error = log.collect_garbage(GarbageOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains(&format!("{last:020}.k")), "{error}");
+    assert_eq!(place.objects("log").await, before);
 }
