@@ -4,6 +4,7 @@
 //! `docs/design/log.md` describes the format and the protocol.
 
 mod anchor;
+pub mod backup;
 mod body;
 mod changes;
 mod checkpoint;
@@ -14,15 +15,18 @@ mod files;
 mod flush;
 mod footprint;
 mod garbage;
+pub mod history;
 mod layout;
 mod options;
 mod pins;
 mod read;
 mod repeats;
+pub mod scrub;
 pub mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
+pub mod work;
 mod write;
 
 pub(crate) use body::memory_size;

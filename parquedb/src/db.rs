@@ -1,5 +1,6 @@
 //! The database as a program holds it: opening, handles, writing, refreshing, reading.
 
+pub mod admin;
 mod batch;
 mod builder;
 #[cfg(test)]

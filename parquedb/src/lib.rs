@@ -74,6 +74,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use commit::snapshot::Pin;
 pub use commit::{GarbageOptions, GarbageReport};
 pub use datafusion::arrow;
+pub use db::admin;
 pub use db::{
     At, Batch, Builder, Collection, Connection, Database, GroupCommit, Lag, MaintenanceLoop, QueueDepth,
     View, ViewStatus, Written,

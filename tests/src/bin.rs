@@ -9,7 +9,7 @@ use std::time::SystemTime;
 /// The binaries found so far.
 static FOUND: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
 
-/// The path of the binary of the workspace package `name`, built in the same profile as the running test.
+/// The path of the workspace's binary `name`, built in the same profile as the running test.
 ///
 /// Cargo tells a binary's path only to tests of its own package, and builds it only together with that
 /// package. `cargo test --workspace` does; where the tests of this package run alone, a binary that is
@@ -59,7 +59,7 @@ fn build(name: &str, folder: &Path) -> Result<(), String> {
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--package", name, "--bin", name, "--profile", profile]);
+    build.args(["build", "--quiet", "--workspace", "--bin", name, "--profile", profile]);
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
     // What Cargo tells the test about its package would make build scripts of dependencies run again.
     for (name, _) in std::env::vars_os() {

@@ -113,6 +113,14 @@ pub(super) struct AddedFile {
     pub(super) checksum: u64,
 }
 
+impl AddedFile {
+    /// The file in a table, when it was added by commit `seq`.
+    pub(super) fn data_file(&self, seq: u64) -> DataFile {
+        let AddedFile { path, size, rows, checksum, .. } = self.clone();
+        DataFile { path, size, rows, checksum, first_seq: seq, last_seq: seq, merged: false }
+    }
+}
+
 /// Inline runs of earlier commits that are now in files: no change of rows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct ReplaceInline {
@@ -169,6 +177,16 @@ impl Body {
     /// Whether it names files that were written for it.
     pub(super) fn has_files(&self) -> bool {
         !(self.added.is_empty() && self.replaced.is_empty() && self.compacted.is_empty())
+    }
+
+    /// All files that were written for it, with their tables.
+    pub(super) fn data_files(&self, seq: u64) -> impl Iterator<Item = (&str, DataFile)> {
+        let added = self.added.iter().map(move |added| (added.table.as_str(), added.data_file(seq)));
+        let replaced = self.replaced.iter().map(|replaced| (replaced.table.as_str(), replaced.file.clone()));
+        let compacted = self.compacted.iter().flat_map(|compaction| {
+            compaction.added.iter().map(|file| (compaction.table.as_str(), file.clone()))
+        });
+        added.chain(replaced).chain(compacted)
     }
 
     /// Encodes the commit. Sets the sizes of the inline sections.

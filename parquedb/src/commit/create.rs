@@ -77,6 +77,12 @@ async fn check_empty(store: &Store) -> Result<Option<Bytes>> {
     if names.iter().any(|name| is_ours(name)) {
         return store.get(&Path::from(layout::FORMAT)).await;
     }
+    if names.iter().any(|name| name == layout::UNFINISHED) {
+        return Err(Error::invalid(format!(
+            "{} holds a copy of a database that is not complete; run the backup or restore again to complete it",
+            store.url()
+        )));
+    }
     if names.iter().any(|name| name == "log" || name == "ckpt") {
         return Err(Error::corrupt(format!(
             "{} has a log but no file `{}`; restore that file from a copy",
@@ -142,7 +148,7 @@ async fn probe(store: &Store) -> Result<()> {
     deleted
 }
 
-fn read_format(bytes: &[u8], url: &str) -> Result<()> {
+pub(super) fn read_format(bytes: &[u8], url: &str) -> Result<()> {
     let path = layout::FORMAT;
     let corrupt = |what: &str| Error::corrupt(format!("{path} in {url} is damaged: {what}"));
     let text = std::str::from_utf8(bytes).map_err(|_| corrupt("it is not text"))?;

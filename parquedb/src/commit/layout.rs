@@ -7,6 +7,9 @@ pub(super) const HEAD: &str = "HEAD";
 /// Folder of the objects that the check of the store's abilities leaves when it is interrupted.
 pub(super) const PROBE: &str = "_probe";
 
+/// Stands in a copy of a database that is not complete.
+pub(super) const UNFINISHED: &str = "_unfinished_copy";
+
 pub(super) fn commit(seq: u64) -> Path {
     Path::from_iter(["log".to_owned(), format!("{seq:020}.c")])
 }

@@ -95,7 +95,7 @@ pub(super) async fn follow(
     }
 }
 
-fn missing(store: &Store, seq: u64, later: u64) -> Error {
+pub(super) fn missing(store: &Store, seq: u64, later: u64) -> Error {
     Error::corrupt(format!(
         "{} in {} is missing, although commit {later} is known to exist; restore it from a copy",
         layout::commit(seq),
@@ -110,10 +110,21 @@ pub(super) async fn load_checkpoint(store: &Store, seq: u64) -> Result<Option<(S
     }
 }
 
-async fn newest(store: &Store, folder: Path, offset: Option<Path>, limit: u64) -> Result<Option<u64>> {
+pub(super) async fn newest(
+    store: &Store,
+    folder: Path,
+    offset: Option<Path>,
+    limit: u64,
+) -> Result<Option<u64>> {
     let objects = store.list(Some(&folder), offset.as_ref()).await?;
     let seqs = objects.iter().filter_map(|object| layout::seq_of(&object.location));
     Ok(seqs.filter(|seq| *seq <= limit).max())
+}
+
+/// Number of the oldest commit that is still there.
+pub(super) async fn oldest(store: &Store) -> Result<Option<u64>> {
+    let objects = store.list(Some(&layout::commits()), None).await?;
+    Ok(objects.iter().filter_map(|object| layout::seq_of(&object.location)).min())
 }
 
 /// A state with what a log keeps beside it.
@@ -240,7 +251,24 @@ async fn past(store: &Store, checkpoint: Option<u64>, known: Option<u64>, stop: 
 /// The state that ends with an existing commit.
 pub(super) async fn state_at(store: &Store, seq: u64) -> Result<State> {
     let checkpoint = newest(store, layout::checkpoints(), None, seq).await?;
-    past(store, checkpoint, Some(seq), Stop::At(seq)).await
+    let state = past(store, checkpoint, Some(seq), Stop::At(seq)).await;
+    match (state, checkpoint) {
+        (Err(error), None) if error.kind() == ErrorKind::Corrupt => {
+            Err(before_copy(store, seq, error).await?)
+        }
+        (state, _) => state,
+    }
+}
+
+/// Why a snapshot cannot be read where no checkpoint is before it: a copy of a database begins at one.
+async fn before_copy(store: &Store, seq: u64, error: Error) -> Result<Error> {
+    let Some(oldest) = oldest(store).await?.filter(|oldest| *oldest > seq) else { return Ok(error) };
+    if load_checkpoint(store, oldest).await?.is_none() {
+        return Ok(error);
+    }
+    let url = store.url();
+    let message = format!("commit {seq} is not kept in {url}, whose log begins with commit {oldest}");
+    Ok(Error::new(ErrorKind::NotFound, message))
 }
 
 /// The last state of a time, if there was one and it is not before the oldest that is kept.

@@ -15,7 +15,7 @@ pub(super) const GAPS: usize = 64;
 const GAPS_FOLDED: usize = 1024;
 
 /// The batch ids and sequences that were committed in the last seven days.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Repeats {
     times: HashMap<String, i64>,
     order: VecDeque<(i64, String)>,
@@ -23,7 +23,7 @@ pub(super) struct Repeats {
 }
 
 /// The sequences that a producer has committed.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Produced {
     /// When it last committed, in microseconds since 1970.
     time: i64,

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod backup;
 mod basic;
 mod crash;
 mod damage;
 mod fault;
 mod garbage;
+mod history;
+mod scrub;
 mod together;
 mod told;
 
