@@ -1,5 +1,6 @@
 //! The only I/O: an object store under one root, with its requests counted.
 
+pub mod conformance;
 mod counted;
 pub(crate) mod failure;
 pub mod local;
@@ -8,21 +9,24 @@ mod open;
 pub use counted::Requests;
 pub use local::{Durability, LocalStore};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use counted::Counted;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A database's place: an object store, rooted at the database's folder. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     counted: Arc<Counted>,
     url: Arc<str>,
+    /// The same place, where it is a local folder.
+    local: Option<LocalStore>,
 }
 
 impl Store {
@@ -60,7 +64,40 @@ impl Store {
         } else {
             Arc::new(PrefixStore::new(inner, prefix.clone()))
         };
-        Store { counted: Arc::new(Counted::new(inner)), url: Arc::from(url) }
+        Store { counted: Arc::new(Counted::new(inner)), url: Arc::from(url), local: None }
+    }
+
+    fn with_local(local: LocalStore) -> Store {
+        let url = local.to_string();
+        let store = Self::with_url(Arc::new(local.clone()), &Path::default(), &url);
+        Store { local: Some(local), ..store }
+    }
+
+    /// Removes the files that interrupted writes to a local disk left behind more than `older_than`
+    /// ago, and tells how many. Other stores leave nothing behind: there it does nothing, as in a place
+    /// that was made by [`Store::new`].
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Unavailable`] when the file system refuses.
+    pub async fn sweep_staging(&self, older_than: Duration) -> Result<u64> {
+        let Some(local) = &self.local else { return Ok(0) };
+        local.sweep(older_than).await.map_err(|error| {
+            let message = format!("cannot remove what interrupted writes left in {}: {error}", self.url);
+            Error::with_source(ErrorKind::Unavailable, message, error)
+        })
+    }
+
+    /// Removes a folder that nobody else uses with all that is in it.
+    pub(crate) async fn remove_folder(&self, folder: &Path) -> object_store::Result<()> {
+        if let Some(local) = &self.local {
+            let removed = local.remove_folder(folder).await;
+            return removed
+                .map_err(|error| object_store::Error::Generic { store: "LocalStore", source: error.into() });
+        }
+        // Not `list`'s own stream: what is deleted under a listing might hide what follows.
+        let objects: Vec<ObjectMeta> = self.counted.list(Some(folder)).try_collect().await?;
+        let paths = futures::stream::iter(objects.into_iter().map(|object| Ok(object.location)));
+        self.counted.delete_stream(paths.boxed()).try_for_each(|_| async { Ok(()) }).await
     }
 
     /// The object store, rooted at the database's folder. Its requests are counted.

@@ -10,4 +10,5 @@ mod maintenance;
 mod s3_protocol;
 mod semantics_cases;
 mod several_writers;
+mod store_conformance;
 mod view_truth;

@@ -3,20 +3,28 @@
 //! An object is written to a staging file, synced, linked to its name (which fails where there is
 //! one already) or renamed over it, and the folder is synced. The order matters: a name must never
 //! appear before its bytes are on disk. Staging files are called `name#digits`, which listings hide.
+//! A deletion is synced before it is acknowledged, so that of two deletions in turn the second is
+//! never the only one that is left of them.
+
+mod disk;
+mod sweep;
+#[cfg(test)]
+mod tests;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use disk::{Disk, SystemDisk, cannot_rename_new, has_no_links};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +55,7 @@ pub struct LocalStore(Arc<Folder>);
 struct Folder {
     root: PathBuf,
     durability: Durability,
+    disk: Arc<dyn Disk>,
     /// Reads and lists. Absent until the folder exists.
     files: OnceLock<LocalFileSystem>,
     /// Folders known to exist and to be synced into their parents.
@@ -58,9 +67,14 @@ impl LocalStore {
     /// The folder `root`, which need not exist yet. The path should be absolute.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, durability: Durability) -> Self {
+        Self::with_disk(root.into(), durability, Arc::new(SystemDisk))
+    }
+
+    fn with_disk(root: PathBuf, durability: Durability, disk: Arc<dyn Disk>) -> Self {
         Self(Arc::new(Folder {
-            root: root.into(),
+            root,
             durability,
+            disk,
             files: OnceLock::new(),
             known: Mutex::default(),
             // Distinguishes the staging files of processes that share a folder.
@@ -103,7 +117,7 @@ impl Folder {
 
     fn sync_folder(&self, folder: &FilePath) -> io::Result<()> {
         match self.durability {
-            Durability::Sync => File::open(folder)?.sync_all(),
+            Durability::Sync => self.disk.sync_folder(folder),
             Durability::OsBuffered => Ok(()),
         }
     }
@@ -113,22 +127,22 @@ impl Folder {
         if self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(folder) {
             return Ok(());
         }
-        if !folder.is_dir() {
-            if let Some(parent) = folder.parent() {
-                self.create_folder(parent)?;
+        if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            self.create_folder(parent)?;
+            let is_new = !folder.is_dir();
+            if is_new {
+                match self.disk.create_folder(folder) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
+                    Err(error) => return Err(error),
+                }
             }
-            match fs::create_dir(folder) {
+            match self.sync_folder(parent) {
                 Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
+                // Whoever created an existing folder may not have synced its name yet. Above the root
+                // that is no more than a precaution, and not everybody may open those folders.
+                Err(error) if !is_new && !parent.starts_with(&self.root) && is_denied(&error) => {}
                 Err(error) => return Err(error),
-            }
-            if let Some(parent) = folder.parent() {
-                self.sync_folder(parent)?;
-            }
-        } else if folder != self.root && folder.starts_with(&self.root) {
-            // Somebody else may have created it and not synced it yet.
-            if let Some(parent) = folder.parent() {
-                self.sync_folder(parent)?;
             }
         }
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
@@ -142,65 +156,96 @@ impl Folder {
             return Err(refused(io::Error::from(ErrorKind::NotFound)));
         };
         let target = files.path_to_filesystem(location)?;
-        let folder = target.parent().unwrap_or(&self.root).to_owned();
-        self.create_folder(&folder).map_err(refused)?;
-        let mut staging = target.clone().into_os_string();
-        staging.push(format!("#{}", self.next_staging.fetch_add(1, Ordering::Relaxed)));
-        let staging = PathBuf::from(staging);
-
-        let written = self.write_staging(&staging, payload);
-        if let Err(error) = written {
-            let _ = fs::remove_file(&staging);
-            return Err(refused(error));
+        let folder = target.parent().unwrap_or(&self.root);
+        self.create_folder(folder).map_err(refused)?;
+        let staging = self.staging(&target);
+        let placed = self.write_staging(&staging, payload).and_then(|()| match mode {
+            PutMode::Overwrite => self.disk.rename(&staging, &target),
+            _ => self.place_new(&staging, &target),
+        });
+        if placed.is_err() {
+            // What stays behind is hidden, and swept by garbage collection.
+            let _ = self.disk.unlink(&staging);
         }
-        match mode {
-            PutMode::Overwrite => {
-                if let Err(error) = fs::rename(&staging, &target) {
-                    let _ = fs::remove_file(&staging);
-                    return Err(refused(error));
-                }
+        match placed {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                // Its name may have been linked by an earlier try that could not sync it.
+                self.sync_folder(folder).map_err(generic)?;
+                return Err(Error::AlreadyExists { path: location.to_string(), source: error.into() });
             }
-            _ => {
-                let linked = fs::hard_link(&staging, &target);
-                // A staging file that stays behind is hidden, and swept by garbage collection.
-                let _ = fs::remove_file(&staging);
-                match linked {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                        // Its name may have been linked by an earlier try that could not sync it.
-                        self.sync_folder(&folder).map_err(generic)?;
-                        return Err(Error::AlreadyExists {
-                            path: location.to_string(),
-                            source: error.into(),
-                        });
-                    }
-                    Err(error) if error.kind() == ErrorKind::Unsupported => {
-                        return Err(Error::NotSupported {
-                            source: format!(
-                                "the file system of {} has no hard links: {error}",
-                                self.root.display()
-                            )
-                            .into(),
-                        });
-                    }
-                    Err(error) => return Err(refused(error)),
-                }
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                return Err(Error::NotSupported { source: error.into() });
             }
+            Err(error) => return Err(refused(error)),
         }
-        self.sync_folder(&folder).map_err(generic)?;
+        self.sync_folder(folder).map_err(generic)?;
         Ok(PutResult { e_tag: None, version: None })
     }
 
+    /// A name for a file that becomes `target` later.
+    fn staging(&self, target: &FilePath) -> PathBuf {
+        let mut staging = target.as_os_str().to_owned();
+        staging.push(format!("#{}", self.next_staging.fetch_add(1, Ordering::Relaxed)));
+        PathBuf::from(staging)
+    }
+
     fn write_staging(&self, staging: &FilePath, payload: &PutPayload) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(staging)?;
+        let mut file = self.disk.create(staging)?;
         for part in payload {
-            file.write_all(part)?;
+            self.disk.write(&mut file, staging, part)?;
         }
         match self.durability {
-            Durability::Sync => file.sync_all(),
+            Durability::Sync => self.disk.sync_file(&file, staging),
             Durability::OsBuffered => Ok(()),
         }
     }
+
+    /// Gives a staging file its name, which must be free, and takes the other.
+    fn place_new(&self, staging: &FilePath, target: &FilePath) -> io::Result<()> {
+        let no_links = match self.disk.link(staging, target) {
+            Ok(()) => {
+                // It has its name. What stays behind is swept.
+                let _ = self.disk.unlink(staging);
+                return Ok(());
+            }
+            Err(error) if has_no_links(&error) => error,
+            Err(error) => return Err(error),
+        };
+        self.disk.rename_new(staging, target).map_err(|error| {
+            if cannot_rename_new(&error) {
+                let root = self.root.display();
+                let message = format!(
+                    "the file system of {root} has no hard links ({no_links}) and cannot rename only where \
+                     there is none ({error}); put the database on another"
+                );
+                return io::Error::new(ErrorKind::Unsupported, message);
+            }
+            error
+        })
+    }
+
+    fn delete(&self, location: &Path) -> Result<()> {
+        let Some(files) = self.files()? else { return Err(missing(location)) };
+        let target = files.path_to_filesystem(location)?;
+        let folder = target.parent().unwrap_or(&self.root);
+        match self.disk.unlink(&target) {
+            Ok(()) => self.sync_folder(folder).map_err(generic),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // An earlier try may have removed it and not been able to sync that.
+                if folder.is_dir() {
+                    self.sync_folder(folder).map_err(generic)?;
+                }
+                Err(missing(location))
+            }
+            Err(error) => Err(not_applied(location, error)),
+        }
+    }
+}
+
+fn is_denied(error: &io::Error) -> bool {
+    // Some file systems cannot sync folders and call that an invalid argument.
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput | ErrorKind::Unsupported)
 }
 
 fn missing(location: &Path) -> Error {
@@ -250,12 +295,18 @@ impl ObjectStore for LocalStore {
         }
     }
 
+    /// In their order, each durably before the next: what was deleted later is never gone alone.
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        match self.0.files() {
-            Ok(Some(files)) => files.delete_stream(locations),
-            Ok(None) => locations.map(|location| Err(missing(&location?))).boxed(),
-            Err(error) => stream::once(async { Err(error) }).boxed(),
-        }
+        let folder = Arc::clone(&self.0);
+        let each = move |location: Result<Path>| {
+            let folder = Arc::clone(&folder);
+            async move {
+                let location = location?;
+                let delete = move || folder.delete(&location).map(|()| location);
+                tokio::task::spawn_blocking(delete).await?
+            }
+        };
+        locations.then(each).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -285,74 +336,13 @@ impl ObjectStore for LocalStore {
         }
     }
 
+    /// Reads and puts: a second name for the same file would not be synced.
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        match self.0.files()? {
-            Some(files) => files.copy_opts(from, to, options).await,
-            None => Err(missing(from)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use futures::TryStreamExt;
-    use object_store::ObjectStoreExt;
-    use object_store::memory::InMemory;
-
-    /// Of many who create the same object, one succeeds, and the object is the winner's.
-    async fn one_winner(store: Arc<dyn ObjectStore>, rounds: usize) {
-        for round in 0..rounds {
-            let path = Path::from(format!("race/{round}"));
-            let racers = (0..16_u8).map(|racer| {
-                let (store, path) = (Arc::clone(&store), path.clone());
-                tokio::spawn(async move {
-                    let payload = PutPayload::from(vec![racer; 100]);
-                    match store.put_opts(&path, payload, PutMode::Create.into()).await {
-                        Ok(_) => Some(racer),
-                        Err(Error::AlreadyExists { .. }) => None,
-                        Err(error) => std::panic::panic_any(error.to_string()),
-                    }
-                })
-            });
-            let results = futures::future::join_all(racers).await;
-            let winners: Vec<u8> = results.into_iter().filter_map(|result| result.unwrap()).collect();
-            assert_eq!(winners.len(), 1);
-            let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
-            assert_eq!(bytes.as_ref(), [winners[0]; 100]);
-        }
-        let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
-        assert_eq!(listed.len(), rounds);
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn sixteen_racers_have_one_winner() {
-        let folder = tempfile::tempdir().unwrap();
-        for (durability, rounds) in [(Durability::Sync, 10), (Durability::OsBuffered, 100)] {
-            let root = folder.path().join(format!("{durability:?}"));
-            one_winner(Arc::new(LocalStore::new(&root, durability)), rounds).await;
-            let left: Vec<_> = fs::read_dir(root.join("race")).unwrap().collect();
-            assert_eq!(left.len(), rounds, "staging files stayed behind");
-        }
-        one_winner(Arc::new(InMemory::new()), 50).await;
-    }
-
-    #[tokio::test]
-    async fn staging_files_are_hidden_and_overwriting_works() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = LocalStore::new(folder.path(), Durability::Sync);
-        let path = Path::from("HEAD");
-        for content in ["one", "two"] {
-            store.put(&path, content.into()).await.unwrap();
-            let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
-            assert_eq!(bytes.as_ref(), content.as_bytes());
-        }
-        fs::write(folder.path().join("HEAD#123"), "torn").unwrap();
-        let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
-        assert_eq!(listed.len(), 1);
-        store.delete(&path).await.unwrap();
-        assert!(matches!(store.get(&path).await, Err(Error::NotFound { .. })));
+        let bytes = self.get_opts(from, GetOptions::default()).await?.bytes().await?;
+        let mode = match options.mode {
+            CopyMode::Create => PutMode::Create,
+            CopyMode::Overwrite => PutMode::Overwrite,
+        };
+        self.put_opts(to, PutPayload::from_bytes(bytes), mode.into()).await.map(|_| ())
     }
 }

@@ -97,9 +97,7 @@ fn open_folder(path: &std::path::Path, durability: Durability) -> Result<Store> 
             error,
         )
     })?;
-    let store = LocalStore::new(absolute, durability);
-    let url = store.to_string();
-    Ok(Store::with_url(Arc::new(store), &Path::default(), &url))
+    Ok(Store::with_local(LocalStore::new(absolute, durability)))
 }
 
 fn set(name: &str) -> bool {
