@@ -6,6 +6,8 @@ mod fault;
 mod random;
 mod script;
 
+#[cfg(test)]
+pub(crate) use body::damaged;
 pub use clocked::ClockedStore;
 pub use fault::FaultStore;
 pub use random::Random;

@@ -10,6 +10,7 @@ mod fault;
 mod garbage;
 mod history;
 mod scrub;
+mod simulation;
 mod together;
 mod told;
 

@@ -7,7 +7,7 @@ use futures::stream;
 use object_store::{GetResult, GetResultPayload, Result};
 
 /// The same answer, with half of the body or with one bit flipped.
-pub(super) async fn damaged(result: GetResult, fault: Fault) -> Result<GetResult> {
+pub(crate) async fn damaged(result: GetResult, fault: Fault) -> Result<GetResult> {
     let (meta, range, attributes) = (result.meta.clone(), result.range.clone(), result.attributes.clone());
     let bytes = result.bytes().await?;
     let bytes = match fault {

@@ -106,11 +106,10 @@ impl World {
 
     /// Commits a unit and notes what was said about it.
     async fn commit(&self, log: &Log, unit: Unit) -> Result<super::super::Committed> {
-        let before = self.told.borrow().fates.get(&unit.number).copied();
         self.told.borrow_mut().send(&unit);
         let result = log.commit(unit.changes()).await;
         log.idle().await;
-        self.told.borrow_mut().answer(unit.number, before, &result);
+        self.told.borrow_mut().answer(unit.number, &result);
         result
     }
 

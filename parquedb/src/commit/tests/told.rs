@@ -104,7 +104,7 @@ impl Unit {
 }
 
 /// The sum of each commit's rows.
-pub(super) fn sums(rows: &[(u64, i64)]) -> BTreeMap<u64, i64> {
+pub(super) fn sums<'a>(rows: impl IntoIterator<Item = &'a (u64, i64)>) -> BTreeMap<u64, i64> {
     let mut sums = BTreeMap::new();
     for (seq, value) in rows {
         *sums.entry(*seq).or_insert(0) += value;
@@ -139,48 +139,43 @@ pub(super) enum Fate {
 pub(super) struct Told {
     pub(super) units: BTreeMap<i64, Unit>,
     pub(super) fates: BTreeMap<i64, Fate>,
+    /// How many attempts may still land.
+    attempts: BTreeMap<i64, usize>,
 }
 
 impl Told {
     /// Before a commit is sent.
     pub(super) fn send(&mut self, unit: &Unit) {
         self.units.insert(unit.number, unit.clone());
-        self.fates.entry(unit.number).or_insert(Fate::Refused);
-        self.set(unit.number, Fate::Open);
-    }
-
-    fn set(&mut self, number: i64, fate: Fate) {
-        let known = self.fates.get_mut(&number).unwrap();
-        match (&known, fate) {
-            (Fate::Landed(one), Fate::Landed(other)) => {
-                assert_eq!(*one, other, "unit {number} was told two places");
-            }
-            (Fate::Landed(_), Fate::Open | Fate::Somewhere) | (Fate::Somewhere, Fate::Open) => {}
-            (Fate::Landed(_) | Fate::Somewhere, Fate::Refused) => {
-                panic!("unit {number} is {known:?}, and is now said not to be written");
-            }
-            _ => *known = fate,
+        *self.attempts.entry(unit.number).or_default() += 1;
+        let fate = self.fates.entry(unit.number).or_insert(Fate::Open);
+        if *fate == Fate::Refused {
+            *fate = Fate::Open;
         }
     }
 
-    /// After an answer to a unit whose fate was `before` when it was sent.
-    pub(super) fn answer(
-        &mut self,
-        number: i64,
-        before: Option<Fate>,
-        result: &Result<super::super::Committed>,
-    ) {
-        match result {
-            Ok(done) if done.repeated => self.set(number, Fate::Somewhere),
-            Ok(done) => self.set(number, Fate::Landed(done.snapshot.seq)),
-            Err(error) if matches!(error.kind(), ErrorKind::OutcomeUnknown | ErrorKind::Corrupt) => {}
-            // An earlier request, of another process, may still land.
-            Err(_) if matches!(before, Some(Fate::Open)) => {}
-            Err(_) => self.set(number, Fate::Refused),
+    /// After an answer. An attempt of which nobody knows what became of it may still land, whatever
+    /// another one is told.
+    pub(super) fn answer(&mut self, number: i64, result: &Result<super::super::Committed>) {
+        let attempts = self.attempts.get_mut(&number).unwrap();
+        let fate = self.fates.get_mut(&number).unwrap();
+        match (result, *fate) {
+            (Err(error), _) if matches!(error.kind(), ErrorKind::OutcomeUnknown | ErrorKind::Corrupt) => {
+                return;
+            }
+            (Ok(done), Fate::Landed(seq)) if !done.repeated => {
+                panic!("unit {number} was told to be commit {seq}, and now {}", done.snapshot.seq);
+            }
+            (Ok(done), _) if !done.repeated => *fate = Fate::Landed(done.snapshot.seq),
+            (Ok(_), Fate::Landed(_)) => {}
+            (Ok(_), _) => *fate = Fate::Somewhere,
+            (Err(_), Fate::Open) if *attempts == 1 => *fate = Fate::Refused,
+            (Err(_), _) => {}
         }
+        *attempts -= 1;
     }
 
-    /// Compares the rows of a snapshot with what was told. Gives what was found of the units.
+    /// Compares the rows of a snapshot with what was told. Gives the units found, by their commits.
     pub(super) fn check(&self, place: &str, snapshot: &Snapshot, tables: &Tables) -> BTreeMap<u64, i64> {
         let empty = Vec::new();
         let marks = tables.get(MARKS).unwrap_or(&empty);
@@ -212,12 +207,7 @@ impl Told {
             }
         }
         let mut expected = Tables::new();
-        let mut at_cursor = None;
-        let cursor = snapshot.cursors.get(VIEW);
         for (seq, number) in &found {
-            if cursor.is_some_and(|cursor| cursor.seq < *seq) && at_cursor.is_none() {
-                at_cursor = Some(expected.clone());
-            }
             self.units[number].apply(*seq, &mut expected);
         }
         for (table, rows) in &mut expected {
@@ -231,23 +221,28 @@ impl Told {
         for (table, rows) in tables.iter().filter(|(table, _)| known.contains(table.as_str())) {
             assert!(rows.is_empty() || expected.contains_key(table), "{place}: {table} has rows of nobody");
         }
-        if let Some(cursor) = cursor {
-            let source = at_cursor.as_ref().unwrap_or(&expected).get(SOURCE).unwrap_or(&empty);
-            let identity = snapshot.tables.get(SOURCE).map_or(0, |source| source.identity);
-            if cursor.source_identity == identity {
-                let mut recomputed: Vec<i64> = sums(source).into_values().collect();
-                recomputed.sort_unstable();
-                let view = tables.get(VIEW).unwrap_or(&empty);
-                let mut held: Vec<i64> = view.iter().map(|(_, sum)| *sum).collect();
-                held.sort_unstable();
-                assert_eq!(
-                    held, recomputed,
-                    "{place}: the view at commit {} is not what its source at {} gives",
-                    snapshot.seq, cursor.seq
-                );
-            }
-        }
+        Self::check_view(place, snapshot, tables);
         found
+    }
+
+    /// Compares the view with what its source gives, as far as the view says it has absorbed it.
+    pub(super) fn check_view(place: &str, snapshot: &Snapshot, tables: &Tables) {
+        let Some(cursor) = snapshot.cursors.get(VIEW) else { return };
+        let identity = snapshot.tables.get(SOURCE).map_or(0, |source| source.identity);
+        if cursor.source_identity != identity {
+            return;
+        }
+        let rows = |table| tables.get(table).map_or(&[][..], Vec::as_slice);
+        let absorbed = rows(SOURCE).iter().filter(|(seq, _)| *seq <= cursor.seq);
+        let mut recomputed: Vec<i64> = sums(absorbed).into_values().collect();
+        recomputed.sort_unstable();
+        let mut held: Vec<i64> = rows(VIEW).iter().map(|(_, sum)| *sum).collect();
+        held.sort_unstable();
+        assert_eq!(
+            held, recomputed,
+            "{place}: the view at commit {} is not what its source at {} gives",
+            snapshot.seq, cursor.seq
+        );
     }
 }
 
