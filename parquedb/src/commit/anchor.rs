@@ -97,6 +97,11 @@ impl Inner {
                 writer.state.tip.seq
             )));
         }
+        // Its slot was used and collected, by itself or by another: should it land there now, it is no part
+        // of the log. Whoever repeats it is told by its batch ids.
+        if writer.pending.as_ref().is_some_and(|pending| pending.seq() <= loaded.state.tip.seq) {
+            writer.pending = None;
+        }
         writer.recent.clear();
         writer.anchor = loaded.anchor;
         writer.last_checkpoint = loaded.last_checkpoint;

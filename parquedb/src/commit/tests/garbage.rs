@@ -215,20 +215,26 @@ async fn a_reader_that_slept_through_a_collection_does_not_take_a_gap_for_the_en
 
 #[tokio::test]
 async fn an_outcome_that_stayed_unknown_through_a_collection_is_settled() {
-    let place = Place::new();
-    let sleeper = place.open().await;
-    place.faults.plan(Request::Put, "log/", 0, 1000, Fault::FailBefore);
-    let unknown = sleeper.commit(with_id(write("B", 500..501), "lost")).await.unwrap_err();
-    assert_eq!(unknown.kind(), ErrorKind::OutcomeUnknown);
-    place.faults.heal();
-    let log = place.open().await;
-    work(&place, &log, 60).await;
-    collect(&log).await;
-    let again = sleeper.commit(with_id(write("B", 500..501), "lost")).await.unwrap();
-    assert!(!again.repeated);
-    let check = place.open().await;
-    let lost = rows(&check, &check.snapshot(), "B").await.into_iter().filter(|(_, n)| *n == 500);
-    assert_eq!(lost.count(), 1);
+    for catches_up in [false, true] {
+        let place = Place::new();
+        let sleeper = place.open().await;
+        place.faults.plan(Request::Put, "log/", 0, 1000, Fault::FailBefore);
+        let unknown = sleeper.commit(with_id(write("B", 500..501), "lost")).await.unwrap_err();
+        assert_eq!(unknown.kind(), ErrorKind::OutcomeUnknown);
+        place.faults.heal();
+        let log = place.open().await;
+        work(&place, &log, 60).await;
+        collect(&log).await;
+        if catches_up {
+            // It learns that its slot was collected before it has settled what it had sent there.
+            assert_eq!(sleeper.catch_up().await.unwrap().seq, log.snapshot().seq);
+        }
+        let again = sleeper.commit(with_id(write("B", 500..501), "lost")).await.unwrap();
+        assert!(!again.repeated);
+        let check = place.open().await;
+        let lost = rows(&check, &check.snapshot(), "B").await.into_iter().filter(|(_, n)| *n == 500);
+        assert_eq!(lost.count(), 1);
+    }
 }
 
 #[tokio::test]
