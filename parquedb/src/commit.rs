@@ -210,17 +210,29 @@ impl Log {
     /// [`ErrorKind::NotFound`] when the database did not exist by then or what it was is given up, and
     /// as [`Log::snapshot_at`].
     pub async fn snapshot_as_of(&self, time: i64) -> Result<Arc<Snapshot>> {
-        let current = self.catch_up().await?;
-        if current.time <= time {
-            return Ok(current);
-        }
-        match read::state_as_of(&self.0.store, current.floor, time).await? {
-            Some(state) => Ok(state.snapshot),
-            None if current.floor > 0 => Err(self.0.given_up("that time", current.floor)),
-            None => Err(Error::new(
-                ErrorKind::NotFound,
-                format!("the database in {} was created after that time", self.0.store.url()),
-            )),
+        let mut current = self.catch_up().await?;
+        loop {
+            if current.time <= time {
+                return Ok(current);
+            }
+            let found = read::state_as_of(&self.0.store, current.floor, time).await;
+            if let Ok(Some(state)) = found {
+                return Ok(state.snapshot);
+            }
+            // What was missing may have been collected since this process last looked.
+            let newest = self.catch_up().await?;
+            if newest.floor > current.floor {
+                current = newest;
+                continue;
+            }
+            return match found {
+                Err(error) => Err(error),
+                Ok(_) if current.floor > 0 => Err(self.0.given_up("that time", current.floor)),
+                Ok(_) => Err(Error::new(
+                    ErrorKind::NotFound,
+                    format!("the database in {} was created after that time", self.0.store.url()),
+                )),
+            };
         }
     }
 
