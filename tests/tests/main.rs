@@ -6,6 +6,7 @@ mod bad_input;
 mod corpus;
 mod end_to_end;
 mod interrupted_ingest;
+mod killed_writers;
 mod maintenance;
 mod s3_protocol;
 mod semantics_cases;
