@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
+mod commands;
 mod corpus;
 mod end_to_end;
 mod interrupted_ingest;

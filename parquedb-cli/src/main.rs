@@ -1,0 +1,21 @@
+//! The `parquedb` command.
+
+mod command;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let command = command::Command::parse();
+    command::log("warn");
+    match tokio::runtime::Runtime::new()
+        .map_err(command::Failure::from)
+        .and_then(|runtime| runtime.block_on(command.run()))
+    {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("parquedb: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
