@@ -8,6 +8,7 @@ pub mod backup;
 mod body;
 mod changes;
 mod checkpoint;
+mod counters;
 mod create;
 mod envelope;
 mod exclusive;
@@ -37,7 +38,9 @@ pub use options::LogOptions;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
+use crate::time;
 use anchor::{Anchor, Moment};
+use counters::{Counters, Counts};
 use footprint::Recent;
 use futures::future::BoxFuture;
 use read::Stop;
@@ -58,6 +61,7 @@ struct Inner {
     current: RwLock<Arc<Snapshot>>,
     repeats: Mutex<Repeats>,
     closed: AtomicBool,
+    counters: Counters,
     writer: Arc<tokio::sync::Mutex<Writer>>,
 }
 
@@ -86,6 +90,7 @@ impl Log {
     /// [`ErrorKind::NotFound`] without a database, [`ErrorKind::Invalid`] when the place holds
     /// something else or the store cannot hold a database, [`ErrorKind::Corrupt`] when an object is
     /// not what was written, and the store's own errors.
+    #[tracing::instrument(level = "debug", skip_all, fields(url = store.url(), seq))]
     pub async fn open(store: Store, options: LogOptions) -> Result<Log> {
         let loaded = create::open(&store, &options).await?;
         let now = options.clock.now();
@@ -108,6 +113,7 @@ impl Log {
             current: RwLock::new(Arc::clone(&loaded.state.snapshot)),
             repeats: Mutex::new(loaded.repeats),
             closed: AtomicBool::new(false),
+            counters: Counters::new()?,
             writer: Arc::new(tokio::sync::Mutex::new(writer)),
         }));
         let mut writer = log.0.writer.lock().await;
@@ -120,6 +126,7 @@ impl Log {
             log.0.check_right(&writer)?;
         }
         drop(writer);
+        tracing::Span::current().record("seq", log.snapshot().seq);
         Ok(log)
     }
 
@@ -249,7 +256,9 @@ impl Log {
         let mut writer = Arc::clone(&inner.writer).lock_owned().await;
         let (sender, receiver) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
+            let started = time::now();
             let result = inner.commit(&mut writer, changes).await;
+            inner.counters.ended(started, &result);
             let is_written = matches!(&result, Ok(committed) if !committed.repeated);
             // Nobody listens when the caller has been dropped.
             let _ = sender.send(result);
@@ -310,6 +319,11 @@ impl Log {
             Ok(writer) => self.0.flush_due(&writer),
             Err(_) => false,
         }
+    }
+
+    /// What this process did to the log.
+    pub(crate) fn counts(&self) -> Counts {
+        self.0.counters.counts()
     }
 
     /// Waits until nobody writes: until the maintenance after the last commit is over.
@@ -374,6 +388,7 @@ impl Inner {
         writer.state = state;
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(seq, commits))]
     async fn catch_up(&self, writer: &mut Writer) -> Result<()> {
         let mut state = writer.state.clone();
         let mut applied = Vec::new();
@@ -390,6 +405,7 @@ impl Inner {
             if writer.pending.as_ref().is_some_and(|pending| state.tip.seq >= pending.seq()) {
                 writer.pending = None;
             }
+            tracing::Span::current().record("seq", state.tip.seq).record("commits", applied.len());
             self.publish(writer, state, applied);
         }
         followed

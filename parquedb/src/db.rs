@@ -6,8 +6,11 @@ mod builder;
 #[cfg(test)]
 mod group_tests;
 mod handle;
+mod ledger;
 mod linger;
 mod maintenance;
+pub mod metrics;
+mod prometheus;
 mod queue;
 mod retain;
 mod status;
@@ -17,6 +20,7 @@ pub use crate::maintain::freshness::Freshness;
 pub use batch::{Batch, Written};
 pub use builder::Builder;
 pub use handle::{Collection, View};
+pub use ledger::{Ledger, LedgerEntry, LedgerPart};
 pub use maintenance::MaintenanceLoop;
 pub use queue::{GroupCommit, QueueDepth};
 pub use status::{Lag, ViewStatus};
@@ -37,10 +41,11 @@ use crate::types::Timestamp;
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
+use metrics::Stats;
 use queue::Queue;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// A database type: what `database!` declares.
 pub trait Database: Sized {
@@ -126,8 +131,9 @@ struct Shared {
     read_only: bool,
     session: SessionContext,
     /// For the definitions it was made from, which another process may change.
-    maintainer: tokio::sync::RwLock<Arc<Maintainer>>,
+    maintainer: RwLock<Arc<Maintainer>>,
     queue: Queue,
+    stats: Stats,
     /// Held by whoever computes and makes a commit.
     writing: tokio::sync::Mutex<()>,
     failures: Mutex<BTreeMap<String, maintenance::Failure>>,
@@ -156,8 +162,9 @@ impl Connection {
             read_only: log.options().read_only,
             log,
             clock,
-            maintainer: tokio::sync::RwLock::new(Arc::new(maintainer)),
+            maintainer: RwLock::new(Arc::new(maintainer)),
             queue: Queue::new(group_commit),
+            stats: Stats::new()?,
             writing: tokio::sync::Mutex::new(()),
             failures: Mutex::new(BTreeMap::new()),
         })))
@@ -273,9 +280,13 @@ impl Connection {
         }
     }
 
+    fn current_maintainer(&self) -> Arc<Maintainer> {
+        Arc::clone(&self.0.maintainer.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The prepared views for the snapshot's definitions.
     pub(crate) async fn maintainer(&self, snapshot: &Snapshot) -> Result<Arc<Maintainer>> {
-        let current = Arc::clone(&*self.0.maintainer.read().await);
+        let current = self.current_maintainer();
         let known = current.catalog.definitions();
         // A database opened only for reading may declare what is not stored yet.
         if Arc::ptr_eq(known, &snapshot.definitions) || **known == *snapshot.definitions || self.0.read_only {
@@ -285,7 +296,7 @@ impl Connection {
         let renewed = Arc::new(Maintainer::new(catalog).await?);
         // A look at the past must not make the next commit plan anew.
         if snapshot.seq == self.0.log.snapshot().seq {
-            *self.0.maintainer.write().await = Arc::clone(&renewed);
+            *self.0.maintainer.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&renewed);
         }
         Ok(renewed)
     }

@@ -61,6 +61,7 @@ pub mod db;
 pub mod declare;
 mod error;
 mod evaluate;
+mod histogram;
 pub mod ingest;
 pub mod maintain;
 pub mod query;
@@ -75,9 +76,10 @@ pub use commit::snapshot::Pin;
 pub use commit::{GarbageOptions, GarbageReport};
 pub use datafusion::arrow;
 pub use db::admin;
+pub use db::metrics::{MemberMetrics, Metrics, Quantiles, ViewLag};
 pub use db::{
-    At, Batch, Builder, Collection, Connection, Database, GroupCommit, Lag, MaintenanceLoop, QueueDepth,
-    View, ViewStatus, Written,
+    At, Batch, Builder, Collection, Connection, Database, GroupCommit, Lag, Ledger, LedgerEntry, LedgerPart,
+    MaintenanceLoop, QueueDepth, View, ViewStatus, Written,
 };
 pub use declare::expr::{Expr, Order, TimeUnit};
 pub use error::{Error, ErrorKind, Result};

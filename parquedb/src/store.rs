@@ -112,6 +112,11 @@ impl Store {
         self.counted.requests()
     }
 
+    /// The same for each part of the database, by the beginning of its objects' paths.
+    pub(crate) fn requests_by_part(&self) -> Vec<(String, Requests)> {
+        self.counted.requests_by_part()
+    }
+
     /// Where it is, without credentials: for messages.
     #[must_use]
     pub fn url(&self) -> &str {

@@ -9,6 +9,7 @@ mod end_to_end;
 mod interrupted_ingest;
 mod killed_writers;
 mod maintenance;
+mod metrics;
 mod s3_protocol;
 mod semantics_cases;
 mod several_writers;

@@ -54,6 +54,7 @@ impl Inner {
     }
 
     /// Flushes all tables, then writes a checkpoint and the hint.
+    #[tracing::instrument(level = "debug", skip_all, fields(seq, tables, rows, bytes, attempts))]
     pub(super) async fn flush(&self, writer: &mut Writer) -> Result<()> {
         self.settle(writer).await?;
         self.ensure_right(writer).await?;
@@ -64,8 +65,13 @@ impl Inner {
             }
             let intent = Intent { base_seq: writer.state.tip.seq, ..Intent::default() };
             match self.append(writer, Body { intent, replaced, ..Body::default() }).await {
-                Ok(_) => break,
-                Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {}
+                Ok(_) => {
+                    self.counters.flushed();
+                    break;
+                }
+                Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {
+                    self.counters.conflicted();
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -110,10 +116,12 @@ impl Inner {
         })
     }
 
+    #[tracing::instrument(name = "checkpoint", level = "debug", skip_all, fields(seq, bytes))]
     async fn write_checkpoint(&self, writer: &mut Writer) -> Result<()> {
         let seq = writer.state.tip.seq;
         let sealed = { checkpoint::seal(&writer.state, &self.repeats(), self.options.writer_id)? };
         let path = layout::checkpoint(seq);
+        tracing::Span::current().record("seq", seq).record("bytes", sealed.bytes.len());
         match self.store.create(&path, sealed.bytes).await {
             Ok(()) => {}
             // Another process wrote the same state.
@@ -121,6 +129,7 @@ impl Inner {
             Err(error) => return Err(explain(error, "write", &path, self.store.url())),
         }
         writer.last_checkpoint = Some(seq);
+        self.counters.checkpointed();
         Ok(())
     }
 

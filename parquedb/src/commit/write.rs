@@ -164,6 +164,7 @@ impl Inner {
         let state = writer.state.apply(header, pending.sealed.hash, &pending.body, path.as_ref())?;
         writer.anchor = Anchor { tip: state.tip, proved: sent };
         self.publish(writer, state, vec![Applied::new(header, &pending.body)]);
+        self.counters.committed(header.seq, pending.sealed.bytes.len(), &pending.body);
         Ok(())
     }
 
@@ -179,6 +180,7 @@ impl Inner {
         Ok(known > 0)
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(seq, tables, rows, bytes, attempts))]
     pub(super) async fn commit(&self, writer: &mut Writer, changes: Changes) -> Result<Committed> {
         let base = changes.base.unwrap_or(writer.state.tip.seq);
         self.settle(writer).await?;
@@ -260,6 +262,7 @@ impl Inner {
         let clock = self.options.clock.as_ref();
         let footprint = Footprint::of(&body);
         let mut sealed = body.seal(self.header(&writer.state, &body, Uuid::now_v7()))?;
+        let mut attempts = 1_u64;
         loop {
             if body.has_files() && begun.elapsed(clock) >= UPLOAD_LIFE {
                 return Err(Error::new(
@@ -278,6 +281,7 @@ impl Inner {
                     let pending = writer.pending.take();
                     if let Some(pending) = pending.filter(|_| is_anchored) {
                         self.accept(writer, &pending, sent)?;
+                        tracing::Span::current().record("attempts", attempts);
                         return Ok(Appended::Written);
                     }
                     self.reload(writer).await?;
@@ -309,6 +313,8 @@ impl Inner {
                     ),
                 ));
             }
+            self.counters.rebased();
+            attempts += 1;
             sealed = sealed.moved(self.header(&writer.state, &body, sealed.header.commit_id));
         }
     }

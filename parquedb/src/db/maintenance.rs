@@ -139,6 +139,7 @@ impl Connection {
         Ok(catalog.views().filter(|view| wanted.contains(&view.name)).map(|view| view.name.clone()).collect())
     }
 
+    #[tracing::instrument(name = "refresh", level = "debug", skip_all, fields(view = name))]
     async fn refresh_one(&self, name: &str) -> Result<bool> {
         let _writing = self.0.writing.lock().await;
         loop {

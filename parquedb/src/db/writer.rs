@@ -24,6 +24,7 @@ impl Connection {
         rows: BTreeMap<String, Vec<RecordBatch>>,
         name: BatchName,
     ) -> Result<Written> {
+        let started = time::now();
         let bytes = rows.values().map(|batches| memory_size(batches)).sum();
         let room = self.0.queue.room(bytes).await?;
         let (reply, answer) = oneshot::channel();
@@ -32,9 +33,11 @@ impl Connection {
             let task = CommitTask(self.clone());
             tokio::spawn(async move { task.0.commit_waiting().await });
         }
-        answer.await.map_err(|_| {
+        let written = answer.await.map_err(|_| {
             Error::new(ErrorKind::OutcomeUnknown, "the task that commits ended before it answered")
-        })?
+        })??;
+        self.0.stats.write.record_micros(time::now() - started);
+        Ok(written)
     }
 
     /// Commits until nothing waits any more.
@@ -123,7 +126,10 @@ impl Connection {
                 // All that have a name had been committed meanwhile, and nothing was written. There may be
                 // batches without a name among these, and they must not be lost.
                 Ok(done) if done.repeated => {}
-                Ok(done) => return Ok(answers(&repeated, done.snapshot.seq)),
+                Ok(done) => {
+                    self.0.stats.group.record(waiting.len() as u64);
+                    return Ok(answers(&repeated, done.snapshot.seq));
+                }
                 Err(error) if error.kind() == ErrorKind::Conflict => {
                     self.0.log.catch_up().await?;
                 }

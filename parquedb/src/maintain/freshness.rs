@@ -22,6 +22,14 @@ pub enum Freshness {
 }
 
 impl Freshness {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Freshness::Fresh => "fresh",
+            Freshness::Stale => "stale",
+            Freshness::Invalid { .. } => "invalid",
+        }
+    }
+
     fn invalid(reason: impl Into<String>) -> Self {
         Freshness::Invalid { reason: reason.into() }
     }
