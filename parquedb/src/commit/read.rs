@@ -17,6 +17,10 @@ use object_store::path::Path;
 /// Commits read at once when many are known to be there.
 const AHEAD: u64 = 32;
 
+/// So many commits are read one by one before as many more are asked for at once as were found. Mostly
+/// there are few, and a request for one that is not there costs as much as any other.
+const ONE_BY_ONE: u64 = 8;
+
 /// A commit as it is in the store, checked.
 pub(super) fn open_commit(
     bytes: &Bytes,
@@ -53,15 +57,17 @@ pub(super) async fn follow(
     known: Option<u64>,
     stop: Stop,
 ) -> Result<()> {
-    let mut window = 1;
+    let mut found = 0;
     loop {
         let first = next(state);
         if matches!(stop, Stop::At(stop) if first > stop) {
             return Ok(());
         }
-        if let Some(known) = known.filter(|known| *known >= first) {
-            window = (known - first + 1).min(AHEAD);
-        }
+        let mut window = match known.filter(|known| *known >= first) {
+            Some(known) => (known - first + 1).min(AHEAD),
+            None if found <= ONE_BY_ONE => 1,
+            None => found.min(AHEAD),
+        };
         if let Stop::At(stop) = stop {
             window = window.min(stop - first + 1);
         }
@@ -91,7 +97,9 @@ pub(super) async fn follow(
             *state = state.apply(&header, hash, &body, &place)?;
             applied.push(Applied::new(&header, &body));
         }
-        window = (window * 2).min(AHEAD);
+        if known.is_none_or(|known| first > known) {
+            found += window;
+        }
     }
 }
 
