@@ -28,6 +28,13 @@ impl ClockedStore {
         Self { inner: Arc::new(InMemory::new()), clock, written: Arc::default() }
     }
 
+    /// A copy of what is there now, with a clock of its own.
+    #[must_use]
+    pub fn fork(&self, clock: Arc<dyn Clock>) -> Self {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { inner: Arc::new(self.inner.fork()), clock, written: Arc::new(Mutex::new(written)) }
+    }
+
     fn dated(&self, mut object: ObjectMeta) -> ObjectMeta {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let time = written.get(&object.location).and_then(|micros| DateTime::from_timestamp_micros(*micros));

@@ -5,14 +5,18 @@ use super::told::{Fate, Tables, Told, Unit, tables};
 use super::*;
 use crate::ErrorKind;
 use crate::clock::Clock;
+use crate::commit::GarbageOptions;
 use crate::error::Result;
-use crate::testing::FaultStore;
+use crate::testing::{ClockedStore, FaultStore};
 use crate::time::simulate;
 use futures::future::LocalBoxFuture;
 use std::cell::RefCell;
 use std::sync::Mutex;
 
 mod scenarios;
+
+/// In microseconds.
+const HOUR: i64 = 3_600_000_000;
 
 /// What happens, and the state in which it begins.
 struct Scenario {
@@ -34,7 +38,7 @@ struct Crash {
 /// The store that all share, the processes, and what they were told.
 struct World {
     shared: Arc<dyn ObjectStore>,
-    memory: InMemory,
+    memory: ClockedStore,
     crash: Option<Crash>,
     prepared: bool,
     stores: RefCell<Vec<FaultStore>>,
@@ -49,31 +53,35 @@ fn options_of(world: &World) -> LogOptions {
         request_timeout: Duration::from_millis(40),
         outcome_deadline: Duration::from_millis(120),
         clock: Arc::clone(&world.clock) as _,
+        // Only where a scenario says so.
+        flush_after: Duration::from_secs(1000 * 24 * 3600),
         ..LogOptions::default()
     }
 }
 
 impl World {
     fn new() -> Self {
-        Self::with(InMemory::new(), Told::default(), 1_000_000)
+        let clock = Arc::new(ManualClock::new(1_000 * HOUR));
+        Self::with(ClockedStore::new(Arc::clone(&clock) as _), clock, Told::default())
     }
 
-    fn with(memory: InMemory, told: Told, now: i64) -> Self {
+    fn with(memory: ClockedStore, clock: Arc<ManualClock>, told: Told) -> Self {
         Self {
             shared: Arc::new(memory.clone()),
             memory,
             crash: None,
             prepared: false,
             stores: RefCell::default(),
-            clock: Arc::new(ManualClock::new(now)),
+            clock,
             told: RefCell::new(told),
         }
     }
 
     /// A copy of what was prepared, in which a process may die.
     fn prepared(&self, crash: Option<Crash>) -> Self {
-        let copy = Self::with(self.memory.fork(), self.told.borrow().clone(), self.clock.now());
-        Self { crash, prepared: true, ..copy }
+        let clock = Arc::new(ManualClock::new(self.clock.now()));
+        let memory = self.memory.fork(Arc::clone(&clock) as _);
+        Self { crash, prepared: true, ..Self::with(memory, clock, self.told.borrow().clone()) }
     }
 
     /// The store of a process, which may die.
@@ -170,6 +178,19 @@ impl World {
         log.flush().await.unwrap();
         let again = self.survivor(place).await;
         self.check_snapshots(&again, &format!("{place}, written to again")).await;
+        if self.told.borrow().units.len() > 5 && place.contains("collection") {
+            // What an interrupted collection left is garbage for the next one.
+            self.clock.advance(30 * HOUR);
+            let report = again.collect_garbage(GarbageOptions::default()).await.unwrap();
+            assert!(report.floor > 0, "{place}: nothing could be collected any more");
+            let last = self.survivor(place).await;
+            self.check_snapshots(&last, &format!("{place}, collected again")).await;
+            assert_eq!(
+                last.collect_garbage(GarbageOptions::default()).await.unwrap().objects(),
+                0,
+                "{place}"
+            );
+        }
     }
 
     /// Checks the newest snapshot and each before it. Gives the units found.

@@ -50,6 +50,12 @@ pub(super) fn all() -> Vec<Scenario> {
         scenario!("a claim", written, claim),
         scenario!("a takeover", written, takeover),
         scenario!("closing", written, closing),
+        scenario!("pin and unpin", flushed, pin),
+        scenario!("garbage collection", aged, collection),
+        scenario!("garbage collection of a pinned database", aged, pinned_collection),
+        scenario!("garbage collection beside a writer", aged, collection_beside_writer),
+        scenario!("garbage collection by two", aged, collection_by_two),
+        scenario!("a writer that slept through a collection", written, sleeper),
     ]
 }
 
@@ -505,5 +511,115 @@ async fn closing(world: &World) -> Result<()> {
     world.commit(&log, Unit::new(20).rows(SOURCE, [20])).await?;
     log.close().await?;
     assert_eq!(world.commit(&log, Unit::new(21)).await.map(|_| ()).unwrap_err().kind(), ErrorKind::Closed);
+    Ok(())
+}
+
+/// Some hours of replaced rows and flushes, the last of them a day later.
+async fn aged(world: &World) -> Result<()> {
+    viewed(world).await?;
+    let log = world.open(0).await?;
+    age(world, &log, 100).await
+}
+
+async fn age(world: &World, log: &Log, first: i64) -> Result<()> {
+    for number in first..first + 3 {
+        world.clock.advance(HOUR);
+        world.commit(log, Unit::new(number).replacing(SOURCE, [number]).rows("Kept", [number])).await?;
+        log.flush().await?;
+    }
+    world.clock.advance(26 * HOUR);
+    world.commit(log, Unit::new(first + 3).rows(SOURCE, [1]).rows("Kept", [first])).await?;
+    log.flush().await
+}
+
+/// What the old processes leave behind, and a collection that deletes it.
+async fn collect(log: &Log) -> Result<u64> {
+    log.collect_garbage(crate::commit::GarbageOptions::default()).await.map(|report| report.floor)
+}
+
+async fn pin(world: &World) -> Result<()> {
+    let log = world.open(0).await?;
+    let pinned = log.pin("report", None, Duration::from_secs(3600)).await?;
+    world.commit(&log, Unit::new(20).rows(SOURCE, [20])).await?;
+    let survivor = world.survivor("pin and unpin").await;
+    assert_eq!(survivor.snapshot().pins.get("report"), Some(&pinned), "an acknowledged pin is lost");
+    assert!(log.unpin("report").await?);
+    assert!(!log.unpin("report").await?);
+    let survivor = world.survivor("pin and unpin").await;
+    assert!(survivor.snapshot().pins.is_empty(), "an acknowledged unpin is lost");
+    Ok(())
+}
+
+async fn collection(world: &World) -> Result<()> {
+    let log = world.open(0).await?;
+    let floor = collect(&log).await?;
+    assert!(floor > 0, "nothing was collected");
+    world.commit(&log, Unit::new(20).rows(SOURCE, [20])).await?;
+    // Nothing is left to do.
+    assert_eq!(collect(&log).await?, floor);
+    Ok(())
+}
+
+async fn pinned_collection(world: &World) -> Result<()> {
+    let log = world.open(0).await?;
+    let pinned = log.pin("report", Some(6), Duration::from_secs(3600)).await?.seq;
+    let expected = world.tables(log.snapshot_at(pinned).await?.as_ref()).await;
+    assert!(collect(&log).await? <= pinned);
+    let again = log.snapshot_at(pinned).await?;
+    assert_eq!(world.tables(&again).await, expected);
+    log.unpin("report").await?;
+    assert!(collect(&log).await? > pinned);
+    Ok(())
+}
+
+async fn collection_beside_writer(world: &World) -> Result<()> {
+    let (one, two) = (world.open(0).await, world.open(1).await);
+    let collecting = async {
+        match &one {
+            Ok(log) => collect(log).await.map(|_| ()),
+            Err(error) => Err(error.clone()),
+        }
+    };
+    let writing = async {
+        let log = two.clone()?;
+        for number in 20..24 {
+            world.commit(&log, Unit::new(number).rows(SOURCE, [number])).await?;
+        }
+        world.commit(&log, Unit::new(24).replacing("Kept", [24])).await?;
+        log.flush().await
+    };
+    let (collected, written) = futures::join!(collecting, writing);
+    tolerate(world, collected)?;
+    tolerate(world, written)?;
+    Ok(())
+}
+
+async fn collection_by_two(world: &World) -> Result<()> {
+    let (one, two) = (world.open(0).await, world.open(1).await);
+    let collecting = [&one, &two].map(|opened| async move {
+        match opened {
+            Ok(log) => collect(log).await,
+            Err(error) => Err(error.clone()),
+        }
+    });
+    for result in futures::future::join_all(collecting).await {
+        tolerate(world, result)?;
+    }
+    Ok(())
+}
+
+async fn sleeper(world: &World) -> Result<()> {
+    let sleeper = world.open(0).await;
+    let log = world.open(1).await;
+    let worked = async {
+        let log = log?;
+        age(world, &log, 100).await?;
+        collect(&log).await
+    };
+    tolerate(world, worked.await)?;
+    if let Some(sleeper) = tolerate(world, sleeper)? {
+        tolerate(world, world.commit(&sleeper, Unit::new(20).rows(SOURCE, [20])).await)?;
+        tolerate(world, sleeper.flush().await)?;
+    }
     Ok(())
 }
