@@ -33,6 +33,25 @@ views! {
 
 database! { pub(crate) struct Shop { Sale, LargeSales, ShopTotals } }
 
+/// The same database when its program has grown: one more column, and a view declared anew.
+mod grown {
+    use parquedb::{Collection, database, views};
+
+    #[derive(Collection, Debug, Clone, PartialEq)]
+    pub(crate) struct Sale {
+        pub(crate) shop: String,
+        pub(crate) amount: i64,
+        pub(crate) note: Option<String>,
+        pub(crate) till: Option<u32>,
+    }
+
+    views! {
+        pub(crate) LargeSales: { $from: Sale, $filter: { amount: { $gt: 200 } }, $select: { shop, amount, till } }
+    }
+
+    database! { pub(crate) struct Shop { Sale, LargeSales } }
+}
+
 fn sales(range: std::ops::Range<i64>) -> Vec<Sale> {
     let note = |amount: i64| (amount % 3 == 0).then(|| format!("sale {amount}"));
     let sale = |amount: i64| Sale { shop: format!("shop {}", amount % 5), amount, note: note(amount) };
@@ -501,6 +520,45 @@ async fn crash_of_a_backup_leaves_no_database() {
     }
     place.succeed(&["backup", &url, &copy, "--no-pin"]).await;
     assert_copy(&place, &shop, "copy", 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_whose_declarations_have_changed_is_sound() {
+    let place = Place::folder();
+    let shop = filled(&place, "shop").await;
+    let grown = grown::Shop::builder().open_store(place.store("shop")).await.unwrap();
+    // Rows and states of before are moved to files after the declarations have changed.
+    grown.flush().await.unwrap();
+    assert_eq!(place.found("shop").await, []);
+    let sale = grown::Sale { shop: "new".to_owned(), amount: 700, note: None, till: Some(3) };
+    grown.sale.insert(sale).await.unwrap();
+    assert!(grown.large_sales.refresh().await.unwrap());
+    grown.flush().await.unwrap();
+    assert_eq!(place.found("shop").await, []);
+    let url = place.url("shop");
+    let inspected = place.json(&["inspect", &url, "9"]).await;
+    assert_eq!(inspected["member_changes"]["Sale"], "changed");
+    assert_eq!(inspected["member_changes"]["LargeSales"], "changed");
+    assert_eq!(inspected["member_changes"]["ShopTotals"], Value::Null);
+    place.succeed(&["backup", &url, &place.url("copy"), "--at", "8"]).await;
+    assert_copy(&place, &shop, "copy", 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_one_writer_has_taken_can_be_read_and_copied() {
+    let place = Place::folder();
+    drop(filled(&place, "shop").await);
+    let taken = Shop::builder().exclusive().open_store(place.store("shop")).await.unwrap();
+    let (url, copy) = (place.url("shop"), place.url("copy"));
+    let error = place.fail(&["backup", &url, &copy]).await;
+    assert!(error.contains("has taken") && error.contains("or use --no-pin"), "{error}");
+    place.succeed(&["backup", &url, &copy, "--no-pin"]).await;
+    assert!(
+        place.succeed(&["log", &url, "--limit", "1"]).await.contains("takes the database for its writer")
+    );
+    assert_eq!(place.found("shop").await, []);
+    assert_eq!(place.found("copy").await, []);
+    drop(taken);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

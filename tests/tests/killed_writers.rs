@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::corpus::seeds;
+use parquedb::admin::ScrubOptions;
 use parquedb::{Collection, ErrorKind, GarbageOptions, database, views};
 use parquedb_tests::S3Server;
 use rand::rngs::StdRng;
@@ -335,6 +336,9 @@ async fn killed(place: Place, kills: u64, seed: u64) {
     let database = place.open().await.unwrap();
     let seq = database.seq();
     let found = check(&database, seq, &what).await;
+    // What was left behind is too young to be told.
+    let report = database.scrub(&ScrubOptions::default()).await.unwrap();
+    assert_eq!(report.findings, [], "{what}");
     let (mut acknowledged, mut unknown) = (0, 0);
     for (writer, told) in (0..WRITERS).zip(&told) {
         let told = told.lock().unwrap();

@@ -35,6 +35,9 @@ pub(super) struct Named {
     pub(super) removed: Option<u64>,
 }
 
+/// Files of less bytes are decoded without handing them to another thread.
+const DECODED_AT_ONCE: usize = 16 << 10;
+
 type Found = Vec<(FindingKind, String)>;
 
 /// Verifies one file. `listed` is its size as a listing gave it.
@@ -76,17 +79,14 @@ pub(super) async fn check(
     // Only bytes that are what was written are decoded: what is wrong with them was so from the start.
     let mut rows = Rows::new(named.clone());
     let decoded = match bytes {
-        Some(bytes) => tokio::task::spawn_blocking(move || decode(bytes, rows)).await,
-        None => {
-            let read = read_rows(store, &path, file.size, &mut rows).await;
-            Ok(read.map(|()| rows))
+        Some(bytes) if bytes.len() < DECODED_AT_ONCE => decode(bytes, rows),
+        Some(bytes) => {
+            let decoding = tokio::task::spawn_blocking(move || decode(bytes, rows));
+            decoding.await.unwrap_or_else(|error| Err(error.to_string()))
         }
+        None => read_rows(store, &path, file.size, &mut rows).await.map(|()| rows),
     };
-    let rows = match decoded {
-        Ok(Ok(rows)) => rows,
-        Ok(Err(message)) => return Err(damaged(format!("it cannot be read as Parquet: {message}"))),
-        Err(error) => return Err(damaged(format!("it cannot be read as Parquet: {error}"))),
-    };
+    let rows = decoded.map_err(|message| damaged(format!("it cannot be read as Parquet: {message}")))?;
     let found = rows.finish();
     if found.is_empty() { Ok(()) } else { Err(found) }
 }

@@ -5,11 +5,11 @@ use super::{FindingKind, Scrub};
 use crate::commit::body::Body;
 use crate::commit::checkpoint::{self, Hint};
 use crate::commit::envelope::{self, Hash, ObjectKind};
-use crate::commit::layout;
 use crate::commit::repeats::Repeats;
 use crate::commit::snapshot::{DataFile, Snapshot};
 use crate::commit::state::State;
 use crate::commit::work::Step;
+use crate::commit::{layout, read};
 use crate::error::Result;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -34,13 +34,14 @@ pub(super) async fn check(scrub: &mut Scrub<'_>) -> Result<BTreeMap<String, Name
         );
         return Ok(BTreeMap::new());
     };
-    let bytes = commits.iter().filter_map(|seq| scrub.listed.get(layout::commit(*seq).as_ref()));
-    let bytes = bytes.map(|listed| listed.size).sum();
-    let watch = scrub.options.watch.clone();
-    let mut count = watch.count(Step::Commits, commits.len() as u64, bytes);
+    let floor = floor(scrub).await;
     let store = scrub.store;
+    let watch = scrub.options.watch.clone();
     let mut walk = Walk::new(scrub, checkpoints);
-    let mut next = walk.begin(commits.first().copied()).await;
+    let mut next = walk.begin(commits.first().copied(), floor).await;
+    let commits: Vec<u64> = commits.range(next..).copied().collect();
+    let sizes = commits.iter().filter_map(|seq| walk.scrub.listed.get(layout::commit(*seq).as_ref()));
+    let mut count = watch.count(Step::Commits, commits.len() as u64, sizes.map(|listed| listed.size).sum());
     let mut reading = futures::stream::iter(commits)
         .map(|seq| async move { (seq, store.get(&layout::commit(seq)).await) })
         .buffered(AHEAD);
@@ -64,6 +65,21 @@ pub(super) async fn check(scrub: &mut Scrub<'_>) -> Result<BTreeMap<String, Name
     }
     walk.finish();
     Ok(walk.files)
+}
+
+/// The oldest snapshot that is kept. What lies before it is garbage, and may be of writers that slept
+/// while it was collected.
+async fn floor(scrub: &Scrub<'_>) -> u64 {
+    let store = scrub.store;
+    if let Ok(Some(loaded)) = read::load(store, scrub.options.clock.as_ref()).await {
+        return loaded.state.snapshot.floor;
+    }
+    // What is wrong comes out on the way. The last checkpoint knows the floor but for the last minutes.
+    let Ok(Some(seq)) = read::newest(store, layout::checkpoints(), None, u64::MAX).await else { return 0 };
+    match read::load_checkpoint(store, seq).await {
+        Ok(Some((state, _))) => state.snapshot.floor,
+        _ => 0,
+    }
 }
 
 /// The numbers of the objects in a folder of the log. They count as named.
@@ -119,8 +135,6 @@ struct Walk<'a, 'b> {
     /// Id and hash of the commit before, unless it cannot be read.
     previous: Option<(Uuid, Hash)>,
     files: BTreeMap<String, Named>,
-    /// The first commit, if there is no checkpoint to begin with.
-    cut: Option<u64>,
 }
 
 impl<'a, 'b> Walk<'a, 'b> {
@@ -132,26 +146,35 @@ impl<'a, 'b> Walk<'a, 'b> {
             repeats: Repeats::default(),
             previous: None,
             files: BTreeMap::new(),
-            cut: None,
         }
     }
 
     /// Goes to where the log begins: at commit 0 or, where earlier ones are no longer kept, at a
     /// checkpoint. Returns the first commit to read.
-    async fn begin(&mut self, first: Option<u64>) -> u64 {
-        let first = match first {
-            None | Some(0) => {
-                self.state = Some(State::empty());
-                return 0;
-            }
-            Some(first) => first,
-        };
-        if self.checkpoints.contains(&(first - 1)) {
-            self.checkpoint(first - 1).await;
-        } else if !self.checkpoints.contains(&first) {
-            self.cut = Some(first);
+    async fn begin(&mut self, first: Option<u64>, floor: u64) -> u64 {
+        let first = first.unwrap_or(floor);
+        if first == 0 && floor == 0 {
+            self.state = Some(State::empty());
+            return 0;
         }
-        first
+        let start = first.max(floor);
+        if self.checkpoints.contains(&start) {
+            return start;
+        }
+        let next = match self.checkpoints.range(start..).next() {
+            Some(next) => format!("no snapshot before {next}, the next checkpoint, can be read"),
+            None => "there is no later checkpoint, and no snapshot can be read".to_owned(),
+        };
+        if first <= floor {
+            let message = format!("commit {floor} is the oldest that is kept; {next}");
+            self.scrub.find(FindingKind::Missing, layout::checkpoint(floor), message);
+        } else if self.checkpoints.contains(&(first - 1)) {
+            self.checkpoint(first - 1).await;
+        } else {
+            let message = format!("commits {floor} to {} are missing, and {next}", first - 1);
+            self.scrub.find(FindingKind::Missing, layout::commit(floor), message);
+        }
+        start
     }
 
     /// What is decided by how far garbage collection is.
@@ -165,23 +188,6 @@ impl<'a, 'b> Walk<'a, 'b> {
         }
         self.files.retain(|_, named| named.removed.is_none_or(|removed| removed > floor));
         self.scrub.state.clone_from(&self.state);
-        let Some(first) = self.cut else { return };
-        let next = self.checkpoints.range(first..).next().copied();
-        // Collection was interrupted, or is under way.
-        if next.is_some_and(|next| next <= floor) {
-            return;
-        }
-        let unreadable = match next {
-            Some(next) => format!("no snapshot before {next}, the next checkpoint, can be read"),
-            None => "there is no later checkpoint, and no snapshot can be read".to_owned(),
-        };
-        if floor == 0 {
-            let message = format!("commits 0 to {} are missing, and {unreadable}", first - 1);
-            self.scrub.find(FindingKind::Missing, layout::commit(0), message);
-        } else {
-            let message = format!("commit {floor} is the oldest that is kept; {unreadable}");
-            self.scrub.find(FindingKind::Missing, layout::checkpoint(floor), message);
-        }
     }
 
     /// Commits that were not listed, which may have come after the listing.
@@ -313,7 +319,8 @@ impl<'a, 'b> Walk<'a, 'b> {
         let compacted = body.compacted.iter().flat_map(|compaction| compaction.removed.iter().cloned());
         let mut removed: Vec<String> = compacted.collect();
         if let Some(state) = &self.state {
-            let ours = state.removed.iter().filter(|file| file.seq == seq);
+            // The newest are last.
+            let ours = state.removed.iter().rev().take_while(|file| file.seq == seq);
             removed.extend(ours.map(|file| file.path.clone()));
         }
         for path in removed {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::commit::scrub::{Columns, Finding, FindingKind, ScrubOptions, ScrubReport, scrub};
 use crate::commit::work::{Step, Watch};
+use crate::testing::{Fault, FaultStore, Request};
 use object_store::PutPayload;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -245,4 +246,27 @@ async fn a_place_without_a_database_is_an_error_and_a_lost_format_a_finding() {
     put(&inner, "db/notes.txt", b"mine".to_vec()).await;
     let error = scrub(&Store::new(Arc::clone(&inner), "db"), &scrubbing()).await.unwrap_err();
     assert_eq!(error.kind(), crate::ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn fault_in_reading_one_object_does_not_hide_the_others() {
+    let inner = sample().await;
+    let sound = scrubbed(&inner).await;
+    for path in paths(&inner).await {
+        let name = path.trim_start_matches("db/");
+        let faults = FaultStore::new(Arc::clone(&inner));
+        faults.plan(Request::Get, name, 0, usize::MAX, Fault::FailBefore);
+        let report = scrubbed(&(Arc::new(faults) as Arc<dyn ObjectStore>)).await;
+        let unreadable = |finding: &&Finding| finding.kind == FindingKind::Unreadable;
+        let unreadable: Vec<_> = report.findings.iter().filter(unreadable).collect();
+        assert_eq!(unreadable.len(), 1, "{name}: {:?}", report.findings);
+        assert_eq!(unreadable[0].object, name);
+        let read = report.commits + report.checkpoints + report.files;
+        assert!(read + 1 >= sound.commits + sound.checkpoints + sound.files, "{name}: {report:?}");
+    }
+    // Without a listing there is nothing to go by.
+    let faults = FaultStore::new(inner);
+    faults.plan(Request::List, "", 0, usize::MAX, Fault::FailBefore);
+    let error = scrub(&Store::new(Arc::new(faults), "db"), &scrubbing()).await.unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::Unavailable);
 }

@@ -4,6 +4,7 @@ use super::super::told::{Fate, MARKS, Tables, Told, Unit};
 use super::super::*;
 use super::network::{Handle, SimulatedClock};
 use crate::commit::read::{self, Stop};
+use crate::commit::scrub::{ScrubOptions, scrub};
 use crate::commit::state::State;
 use crate::testing::Random;
 use crate::time::{self, Instant};
@@ -214,6 +215,10 @@ impl World {
         let landed =
             told.fates.values().filter(|fate| matches!(fate, Fate::Landed(_) | Fate::Somewhere)).count();
         assert!(marks >= landed, "{place}: {landed} commits were acknowledged, {marks} are there");
+        // Also what nobody has to read is sound: older checkpoints, and all that they and the log agree on.
+        let options = ScrubOptions { recent: Duration::MAX, clock: self.clock(), ..ScrubOptions::default() };
+        let report = scrub(&self.store(), &options).await.unwrap();
+        assert_eq!(report.findings, [], "{place}");
         marks
     }
 }
