@@ -56,13 +56,14 @@ pub(super) struct Anchor {
     pub(super) proved: Moment,
 }
 
-/// Whether a commit is still in its slot.
+/// Whether a commit is still in its slot. The same commit with another time is one that was sent again and
+/// landed after the slot was collected.
 pub(super) async fn is_intact(store: &Store, tip: &Tip) -> Result<bool> {
     let path = layout::commit(tip.seq);
     let Some(bytes) = store.get_start(&path, envelope::HEADER as u64).await? else { return Ok(false) };
     let place = format!("{path} in {}", store.url());
     let header = envelope::open_header(&bytes, ObjectKind::Commit, tip.seq, &place)?;
-    Ok(header.commit_id == tip.commit_id)
+    Ok(header.commit_id == tip.commit_id && header.time == tip.time)
 }
 
 impl Inner {

@@ -119,7 +119,8 @@ pub(super) fn open(bytes: &Bytes, seq: u64, url: &str) -> Result<(State, Repeats
         epoch: opened.header.epoch,
         exclusive: manifest.exclusive.map(Uuid::from_u128),
     };
-    let tip = Tip { seq, commit_id: opened.header.commit_id, hash: opened.header.previous_hash };
+    let Header { commit_id, previous_hash: hash, time, .. } = opened.header;
+    let tip = Tip { seq, commit_id, hash, time };
     let repeats = Repeats::restored(manifest.batch_ids, manifest.producers);
     Ok((State { snapshot: Arc::new(snapshot), tip, removed: manifest.removed }, repeats))
 }

@@ -61,9 +61,9 @@ pub(super) async fn open(store: &Store, options: &LogOptions) -> Result<Loaded> 
         time: options.clock.now(),
     };
     let mut body = Body { definitions: Some(std::sync::Arc::default()), ..Body::default() };
-    let sealed = body.seal(header)?;
+    let mut sealed = body.seal(header)?;
     // Whoever created it, it is there now.
-    place(store, options, &sealed).await?;
+    place(store, options, &mut sealed).await?;
     read::load(store, options.clock.as_ref()).await?.ok_or_else(|| {
         Error::corrupt(format!("the first commit of {} is gone just after it was written", store.url()))
     })

@@ -231,7 +231,7 @@ fn listed(store: &Store, seq: u64) -> Error {
 fn began(start: Tip, applied: &[Applied]) -> Tip {
     match applied.first() {
         Some(first) if start.commit_id.is_nil() => {
-            Tip { seq: first.seq, commit_id: first.commit_id, hash: start.hash }
+            Tip { seq: first.seq, commit_id: first.commit_id, hash: start.hash, time: first.time }
         }
         _ => start,
     }

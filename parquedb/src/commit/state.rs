@@ -16,6 +16,8 @@ pub(super) struct Tip {
     pub(super) seq: u64,
     pub(super) commit_id: Uuid,
     pub(super) hash: Hash,
+    /// Microseconds since 1970.
+    pub(super) time: i64,
 }
 
 /// Everything the log says up to a commit.
@@ -68,7 +70,7 @@ impl State {
                 epoch: 0,
                 exclusive: None,
             }),
-            tip: Tip { seq: 0, commit_id: Uuid::nil(), hash: [0; 32] },
+            tip: Tip { seq: 0, commit_id: Uuid::nil(), hash: [0; 32], time: 0 },
             removed: Arc::default(),
         }
     }
@@ -114,7 +116,7 @@ impl State {
             let cursor = Cursor { definition, source_identity, seq, refreshed: header.time };
             snapshot.cursors.insert(write.view.clone(), Arc::new(cursor));
         }
-        let tip = Tip { seq: header.seq, commit_id: header.commit_id, hash };
+        let tip = Tip { seq: header.seq, commit_id: header.commit_id, hash, time: header.time };
         Ok(State { snapshot: Arc::new(snapshot), tip, removed })
     }
 

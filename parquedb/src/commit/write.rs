@@ -24,6 +24,8 @@ pub(super) struct Pending {
     body: Body,
     /// When its files were written.
     begun: Moment,
+    /// When it was first sent.
+    sent: Moment,
 }
 
 impl Pending {
@@ -35,6 +37,7 @@ impl Pending {
 /// Who has the slot.
 #[derive(Debug)]
 pub(super) enum Placed {
+    /// Our commit, as the argument of [`place`] is now.
     Ours,
     /// The other commit's bytes.
     Theirs(Bytes),
@@ -46,7 +49,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Sends a commit to its slot until the slot is occupied. An error of another kind than
 /// [`ErrorKind::OutcomeUnknown`] or [`ErrorKind::Corrupt`] means that it was not and will not be
 /// written.
-pub(super) async fn place(store: &Store, options: &LogOptions, sealed: &Sealed) -> Result<Placed> {
+///
+/// What is sent again gets a later time: a request of which nobody knows may land after the slot was
+/// collected, and must not be taken for the commit that was there.
+pub(super) async fn place(store: &Store, options: &LogOptions, sealed: &mut Sealed) -> Result<Placed> {
     let seq = sealed.header.seq;
     let path = layout::commit(seq);
     let started = time::now();
@@ -95,19 +101,29 @@ pub(super) async fn place(store: &Store, options: &LogOptions, sealed: &Sealed) 
         tracing::debug!(seq, error = %last, "the commit's outcome is not known yet; sending it again");
         time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+        renew(sealed, options);
     }
 }
 
-fn owner(store: &Store, sealed: &Sealed, bytes: Bytes) -> Result<Placed> {
+/// Makes an object of the same commit that was never sent.
+fn renew(sealed: &mut Sealed, options: &LogOptions) {
+    let time = options.clock.now().max(sealed.header.time.saturating_add(1));
+    *sealed = sealed.moved(Header { time, ..sealed.header });
+}
+
+/// Whose commit is in the slot. When it is ours, in whichever header it was sent, that is what we have now.
+fn owner(store: &Store, sealed: &mut Sealed, bytes: Bytes) -> Result<Placed> {
     let seq = sealed.header.seq;
     let place = format!("{} in {}", layout::commit(seq), store.url());
     let header = envelope::open_header(&bytes, ObjectKind::Commit, seq, &place)?;
     if header.commit_id != sealed.header.commit_id {
         return Ok(Placed::Theirs(bytes));
     }
-    if bytes != sealed.bytes {
+    let sent = sealed.moved(header);
+    if bytes != sent.bytes {
         return Err(Error::corrupt(format!("commit {place} is not stored as it was sent")));
     }
+    *sealed = sent;
     Ok(Placed::Ours)
 }
 
@@ -136,7 +152,7 @@ impl Inner {
 
     /// Finds out what became of the commit whose outcome is not known, if there is one.
     pub(super) async fn settle(&self, writer: &mut Writer) -> Result<()> {
-        let Some(pending) = &writer.pending else { return Ok(()) };
+        let Some(pending) = &mut writer.pending else { return Ok(()) };
         let clock = self.options.clock.as_ref();
         let is_late = pending.body.has_files() && pending.begun.elapsed(clock) >= UPLOAD_LIFE;
         if is_late && self.store.get(&layout::commit(pending.seq())).await?.is_none() {
@@ -145,24 +161,25 @@ impl Inner {
             writer.pending = None;
             return Ok(());
         }
-        let sent = Moment::now(clock);
-        match place(&self.store, &self.options, &pending.sealed).await {
+        renew(&mut pending.sealed, &self.options);
+        match place(&self.store, &self.options, &mut pending.sealed).await {
             Ok(Placed::Ours) => {
                 let is_anchored = self.is_anchored(writer).await.map_err(unknown)?;
                 let Some(pending) = writer.pending.take() else { return Ok(()) };
-                if is_anchored { self.accept(writer, &pending, sent) } else { self.reload(writer).await }
+                if is_anchored { self.accept(writer, &pending) } else { self.reload(writer).await }
             }
             Ok(Placed::Theirs(_)) => self.catch_up(writer).await,
             Err(error) => Err(error),
         }
     }
 
-    /// Our commit is in its slot, and the slot is the log's end.
-    fn accept(&self, writer: &mut Writer, pending: &Pending, sent: Moment) -> Result<()> {
+    /// Our commit is in its slot, and the slot was the log's end when it landed: at any time since it was
+    /// first sent.
+    fn accept(&self, writer: &mut Writer, pending: &Pending) -> Result<()> {
         let header = &pending.sealed.header;
         let path = layout::commit(header.seq);
         let state = writer.state.apply(header, pending.sealed.hash, &pending.body, path.as_ref())?;
-        writer.anchor = Anchor { tip: state.tip, proved: sent };
+        writer.anchor = Anchor { tip: state.tip, proved: pending.sent };
         self.publish(writer, state, vec![Applied::new(header, &pending.body)]);
         self.counters.committed(header.seq, pending.sealed.bytes.len(), &pending.body);
         Ok(())
@@ -271,16 +288,16 @@ impl Inner {
                 ));
             }
             let known = writer.state.tip.seq;
-            let pending = Pending { sealed: sealed.clone(), body: body.clone(), begun };
-            // Until it is resolved: this future may be dropped with the runtime it runs on.
-            writer.pending = Some(pending);
             let sent = Moment::now(clock);
-            match place(&self.store, &self.options, &sealed).await {
+            // Until it is resolved: this future may be dropped with the runtime it runs on.
+            let pending =
+                writer.pending.insert(Pending { sealed: sealed.clone(), body: body.clone(), begun, sent });
+            match place(&self.store, &self.options, &mut pending.sealed).await {
                 Ok(Placed::Ours) => {
                     let is_anchored = self.is_anchored(writer).await.map_err(unknown)?;
                     let pending = writer.pending.take();
                     if let Some(pending) = pending.filter(|_| is_anchored) {
-                        self.accept(writer, &pending, sent)?;
+                        self.accept(writer, &pending)?;
                         tracing::Span::current().record("attempts", attempts);
                         return Ok(Appended::Written);
                     }

@@ -237,6 +237,49 @@ async fn an_outcome_that_stayed_unknown_through_a_collection_is_settled() {
     }
 }
 
+/// A writer whose commit landed without an answer.
+async fn unanswered(place: &Place) -> Log {
+    let writer = place.open().await;
+    place.faults.plan(Request::Put, "log/", 0, 1000, Fault::ApplyThenFail);
+    place.faults.plan(Request::Get, "log/", 0, 1000, Fault::FailBefore);
+    let error = writer.commit(with_id(write("B", 500..501), "lost")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+    place.faults.heal();
+    writer
+}
+
+/// That a commit of long ago is found where it was sent says nothing about where the log ends now.
+#[tokio::test]
+async fn a_commit_that_is_found_late_does_not_prove_the_end_of_the_log() {
+    let place = Place::new();
+    let late = unanswered(&place).await;
+    let log = place.open().await;
+    work(&place, &log, 60).await;
+    let again = late.commit(with_id(write("B", 500..501), "lost")).await.unwrap();
+    assert!(again.repeated);
+    assert!(collect(&log).await.floor > again.snapshot.seq + 1);
+    late.commit(with_id(write("B", 600..601), "next")).await.unwrap();
+    let check = place.open().await;
+    let next = rows(&check, &check.snapshot(), "B").await.into_iter().filter(|(_, n)| *n == 600);
+    assert_eq!(next.count(), 1);
+}
+
+/// A commit that is sent again after its slot was collected does not pass for the one that was there.
+#[tokio::test]
+async fn a_commit_that_lands_twice_is_no_anchor() {
+    let place = Place::new();
+    let late = unanswered(&place).await;
+    let reader = place.open().await;
+    let log = place.open().await;
+    work(&place, &log, 60).await;
+    assert!(collect(&log).await.floor > reader.snapshot().seq + 1);
+    let again = late.commit(with_id(write("B", 500..501), "lost")).await.unwrap();
+    let copy = format!("db/log/{:020}.c", reader.snapshot().seq);
+    assert_eq!(place.objects("log").await[0], copy, "it did not land again");
+    assert!(again.repeated);
+    assert_eq!(reader.catch_up().await.unwrap().seq, log.catch_up().await.unwrap().seq);
+}
+
 #[tokio::test]
 async fn crash_at_every_request_of_a_collection_loses_nothing() {
     let mut at = 0;
