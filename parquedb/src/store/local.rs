@@ -5,8 +5,13 @@
 //! appear before its bytes are on disk. Staging files are called `name#digits`, which listings hide.
 //! A deletion is synced before it is acknowledged, so that of two deletions in turn the second is
 //! never the only one that is left of them.
+//!
+//! What was found is synced before anything is written: see [`settle`].
 
 mod disk;
+#[cfg(test)]
+mod power_loss;
+mod settle;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -17,11 +22,13 @@ use disk::{Disk, SystemDisk, cannot_rename_new, has_no_links};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use object_store::local::LocalFileSystem;
+
 use object_store::path::Path;
 use object_store::{
     CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use settle::folder_of;
 use std::collections::HashSet;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -60,6 +67,10 @@ struct Folder {
     files: OnceLock<LocalFileSystem>,
     /// Folders known to exist and to be synced into their parents.
     known: Mutex<HashSet<PathBuf>>,
+    /// Folders in which something was found that may not be durable.
+    found: Mutex<HashSet<Path>>,
+    /// Held while they are synced: who comes meanwhile waits for that.
+    settling: Mutex<()>,
     next_staging: AtomicU64,
 }
 
@@ -77,6 +88,8 @@ impl LocalStore {
             disk,
             files: OnceLock::new(),
             known: Mutex::default(),
+            found: Mutex::default(),
+            settling: Mutex::default(),
             // Distinguishes the staging files of processes that share a folder.
             next_staging: AtomicU64::new(uuid::Uuid::new_v4().as_u64_pair().0 & 0x0fff_ffff_ffff_ffff),
         }))
@@ -158,6 +171,7 @@ impl Folder {
         let target = files.path_to_filesystem(location)?;
         let folder = target.parent().unwrap_or(&self.root);
         self.create_folder(folder).map_err(refused)?;
+        self.settle().map_err(refused)?;
         let staging = self.staging(&target);
         let placed = self.write_staging(&staging, payload).and_then(|()| match mode {
             PutMode::Overwrite => self.disk.rename(&staging, &target),
@@ -229,6 +243,7 @@ impl Folder {
         let Some(files) = self.files()? else { return Err(missing(location)) };
         let target = files.path_to_filesystem(location)?;
         let folder = target.parent().unwrap_or(&self.root);
+        self.settle().map_err(|error| not_applied(location, error))?;
         match self.disk.unlink(&target) {
             Ok(()) => self.sync_folder(folder).map_err(generic),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -282,10 +297,13 @@ impl ObjectStore for LocalStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        match self.0.files()? {
-            Some(files) => files.get_opts(location, options).await,
-            None => Err(missing(location)),
+        let Some(files) = self.0.files()? else { return Err(missing(location)) };
+        let is_whole = options.range.is_none();
+        let result = files.get_opts(location, options).await?;
+        if is_whole {
+            self.0.found_in(folder_of(location));
         }
+        Ok(result)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
@@ -311,7 +329,7 @@ impl ObjectStore for LocalStore {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         match self.0.files() {
-            Ok(Some(files)) => files.list(prefix),
+            Ok(Some(files)) => self.found_by_listing(prefix, files.list(prefix)),
             Ok(None) => stream::empty().boxed(),
             Err(error) => stream::once(async { Err(error) }).boxed(),
         }
@@ -323,7 +341,7 @@ impl ObjectStore for LocalStore {
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
         match self.0.files() {
-            Ok(Some(files)) => files.list_with_offset(prefix, offset),
+            Ok(Some(files)) => self.found_by_listing(prefix, files.list_with_offset(prefix, offset)),
             Ok(None) => stream::empty().boxed(),
             Err(error) => stream::once(async { Err(error) }).boxed(),
         }
@@ -331,7 +349,10 @@ impl ObjectStore for LocalStore {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         match self.0.files()? {
-            Some(files) => files.list_with_delimiter(prefix).await,
+            Some(files) => {
+                self.0.found_in(prefix.cloned().unwrap_or_default());
+                files.list_with_delimiter(prefix).await
+            }
             None => Ok(ListResult { common_prefixes: Vec::new(), objects: Vec::new() }),
         }
     }

@@ -25,10 +25,8 @@ impl LocalStore {
     /// Removes a folder that nobody else uses with all that is in it. It may be back after power loss.
     pub(crate) async fn remove_folder(&self, location: &Path) -> io::Result<()> {
         let folder = Arc::clone(&self.0);
-        let names: Vec<_> = location.parts().map(|part| part.as_ref().to_owned()).collect();
+        let path = folder.path(location);
         let remove = move || {
-            let mut path = folder.root.clone();
-            path.extend(names);
             let mut known = folder.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.retain(|folder| !folder.starts_with(&path));
             drop(known);
@@ -81,7 +79,7 @@ fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 /// Exactly the names that listings hide.
-fn is_staging(name: &OsStr) -> bool {
+pub(super) fn is_staging(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     let digits = name.split_once('#').map(|(_, digits)| digits);
     digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))

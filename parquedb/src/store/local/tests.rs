@@ -168,6 +168,7 @@ async fn staging_files_are_swept_when_they_are_old() {
     write("data/A/four#x", 9 * day);
     write("data/A/five.parquet", 9 * day);
     write("data/A/six#", 9 * day);
+    #[cfg(unix)]
     std::os::unix::fs::symlink(folder.path(), root.join("data/elsewhere")).unwrap();
     fs::write(folder.path().join("not ours#1"), "").unwrap();
     assert_eq!(store.sweep_staging(day).await.unwrap(), 2);
