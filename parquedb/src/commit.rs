@@ -8,6 +8,7 @@ pub mod backup;
 mod body;
 mod changes;
 mod checkpoint;
+mod compact;
 mod counters;
 mod create;
 mod envelope;
@@ -33,6 +34,7 @@ mod write;
 pub(crate) use body::memory_size;
 pub use body::{Absorbed, CursorWrite, KeySet};
 pub use changes::{Changes, Committed, Sequence, TableWrite};
+pub use compact::{CompactOptions, CompactReport, CompactedTable, LeftFiles, MergeStates, VerifiedFile};
 pub use garbage::{Garbage, GarbageOptions, GarbageReport};
 pub use options::LogOptions;
 
@@ -47,6 +49,7 @@ use read::Stop;
 use repeats::Repeats;
 use snapshot::Snapshot;
 use state::{Applied, State};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -62,6 +65,8 @@ struct Inner {
     repeats: Mutex<Repeats>,
     closed: AtomicBool,
     counters: Counters,
+    /// Files, by path, that compaction found not to go with the file before them, and why.
+    apart: Mutex<HashMap<String, String>>,
     writer: Arc<tokio::sync::Mutex<Writer>>,
 }
 
@@ -114,6 +119,7 @@ impl Log {
             repeats: Mutex::new(loaded.repeats),
             closed: AtomicBool::new(false),
             counters: Counters::new()?,
+            apart: Mutex::default(),
             writer: Arc::new(tokio::sync::Mutex::new(writer)),
         }));
         let mut writer = log.0.writer.lock().await;

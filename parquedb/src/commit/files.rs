@@ -6,7 +6,7 @@ use super::snapshot::SEQ_COLUMN;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 use arrow::array::{Array, ArrayRef, AsArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -37,43 +37,69 @@ pub(super) async fn write(
     with_seq: bool,
 ) -> Result<AddedFile> {
     let rows = runs.iter().flat_map(|(_, batches)| batches).map(|batch| batch.num_rows() as u64).sum();
-    let size: usize = runs.iter().map(|(_, batches)| memory_size(batches)).sum();
-    let encoded = if size < ENCODED_AT_ONCE {
-        encode(&runs, with_seq)
-    } else {
-        let encoding = tokio::task::spawn_blocking(move || encode(&runs, with_seq));
-        encoding.await.unwrap_or_else(|error| Err(Box::new(error) as Box<_>))
-    };
+    let size = runs.iter().map(|(_, batches)| memory_size(batches)).sum();
+    let encoded = off_runtime(size, move || encode(&runs, with_seq)).await;
     let bytes = encoded.map_err(|error| {
         let message = format!("cannot write the rows of {table} as Parquet: {error}");
         Error::with_source(ErrorKind::Invalid, message, error)
     })?;
+    put(store, table, is_view, bytes, rows).await
+}
+
+/// Puts a Parquet file under a name of its own.
+pub(super) async fn put(
+    store: &Store,
+    table: String,
+    is_view: bool,
+    bytes: Bytes,
+    rows: u64,
+) -> Result<AddedFile> {
     let path = layout::new_data_file(&table, is_view);
     let (size, checksum) = (bytes.len() as u64, xxh3_64(&bytes));
     store.put(&path, bytes).await?;
     Ok(AddedFile { table, path: path.to_string(), size, rows, checksum })
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-fn encode(runs: &[(u64, Vec<RecordBatch>)], with_seq: bool) -> Result<Bytes, Failure> {
-    let first = runs.iter().flat_map(|(_, batches)| batches).next().ok_or("there are none")?;
-    let schema = if with_seq {
-        let seq = Arc::new(Field::new(SEQ_COLUMN, DataType::UInt64, false));
-        let fields: Vec<_> = first.schema().fields().iter().cloned().chain([seq]).collect();
-        Arc::new(Schema::new_with_metadata(fields, first.schema().metadata().clone()))
-    } else {
-        first.schema()
-    };
+/// Runs what computes over `size` bytes: on another thread, unless that would cost more than it gains.
+pub(super) async fn off_runtime<T: Send + 'static>(
+    size: usize,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    if size < ENCODED_AT_ONCE {
+        return work();
+    }
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Box::new(error) as Box<_>))
+}
+
+/// How files are written. Those columns get no statistics.
+pub(super) fn properties(
+    without_statistics: impl IntoIterator<Item = ColumnPath>,
+) -> Result<WriterProperties, Failure> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
         .set_dictionary_page_size_limit(DICTIONARY_BYTES);
-    for column in columns_with_nan(runs) {
+    for column in without_statistics {
         properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
     }
-    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties.build()))?;
+    Ok(properties.build())
+}
+
+/// The schema with the column that tells which commit each row came in.
+pub(super) fn with_seq_column(schema: &Schema) -> SchemaRef {
+    let seq = Arc::new(Field::new(SEQ_COLUMN, DataType::UInt64, false));
+    let fields: Vec<_> = schema.fields().iter().cloned().chain([seq]).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+fn encode(runs: &[(u64, Vec<RecordBatch>)], with_seq: bool) -> Result<Bytes, Failure> {
+    let first = runs.iter().flat_map(|(_, batches)| batches).next().ok_or("there are none")?;
+    let schema = if with_seq { with_seq_column(&first.schema()) } else { first.schema() };
+    let properties = properties(columns_with_nan(runs))?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))?;
     for (seq, batches) in runs {
         for batch in batches {
             if with_seq {

@@ -90,8 +90,7 @@ impl Inner {
     async fn write_runs(&self, snapshot: &Snapshot) -> Result<Vec<ReplaceInline>> {
         let mut writing = Vec::new();
         for (name, table) in &snapshot.tables {
-            let is_view = matches!(snapshot.definitions.get(name), Some(Definition::View(_)))
-                || snapshot.cursors.contains_key(name);
+            let is_view = is_view(snapshot, name);
             for group in groups(table) {
                 writing.push(self.write_group(name, is_view, group));
             }
@@ -148,6 +147,12 @@ impl Inner {
         writer.head_written = self.options.clock.now();
         Ok(())
     }
+}
+
+/// Whether a table is a view's: its files are elsewhere.
+pub(super) fn is_view(snapshot: &Snapshot, table: &str) -> bool {
+    matches!(snapshot.definitions.get(table), Some(Definition::View(_)))
+        || snapshot.cursors.contains_key(table)
 }
 
 /// The inline runs that go into one file each: of one schema, and without a file between them.

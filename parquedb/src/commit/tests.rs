@@ -4,6 +4,7 @@
 
 mod backup;
 mod basic;
+mod compact;
 mod crash;
 mod damage;
 mod fault;

@@ -8,26 +8,26 @@ use futures::TryStreamExt;
 
 const HOUR: i64 = 3_600_000_000;
 
-struct Place {
-    clock: Arc<ManualClock>,
-    faults: FaultStore,
-    inner: Arc<dyn ObjectStore>,
+pub(super) struct Place {
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) faults: FaultStore,
+    pub(super) inner: Arc<dyn ObjectStore>,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let clock = Arc::new(ManualClock::new(1_000 * HOUR));
         let faults = FaultStore::new(Arc::new(ClockedStore::new(Arc::clone(&clock) as _)));
         Self { clock, inner: Arc::new(faults.clone()), faults }
     }
 
-    async fn open(&self) -> Log {
+    pub(super) async fn open(&self) -> Log {
         let flush_after = Duration::from_secs(100 * 24 * 3600);
         let options = LogOptions { clock: Arc::clone(&self.clock) as _, flush_after, ..options() };
         Log::open(Store::new(Arc::clone(&self.inner), "db"), options).await.unwrap()
     }
 
-    async fn objects(&self, folder: &str) -> Vec<String> {
+    pub(super) async fn objects(&self, folder: &str) -> Vec<String> {
         let folder = Path::from(format!("db/{folder}"));
         let objects: Vec<_> = self.inner.list(Some(&folder)).try_collect().await.unwrap();
         let mut names: Vec<_> = objects.iter().map(|object| object.location.to_string()).collect();

@@ -1,0 +1,100 @@
+//! Which files are merged into one.
+//!
+//! A window is a number of neighbouring files. No file of it is larger than half of them together, so that
+//! the file a row is in has at least doubled each time the row is written again: a row is written
+//! about as often as the logarithm of the table's size, however long the table is written to.
+
+use super::CompactOptions;
+use crate::commit::snapshot::{DataFile, Snapshot, Table};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Neighbouring files of a table that are to become one.
+#[derive(Debug, Clone)]
+pub(super) struct Window {
+    pub(super) table: String,
+    pub(super) files: Vec<Arc<DataFile>>,
+    /// The files hold states, of which those of a group become one.
+    pub(super) merges: bool,
+}
+
+impl Window {
+    pub(super) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.files.iter().map(|file| file.rows).sum()
+    }
+}
+
+/// All windows of a snapshot that are worth merging. `merging` are the tables that hold states which can be
+/// merged; no window contains a file of `apart` together with the file before it, for the reason given.
+pub(super) fn windows(
+    snapshot: &Snapshot,
+    options: &CompactOptions,
+    merging: &BTreeSet<String>,
+    apart: &HashMap<String, String>,
+) -> Vec<Window> {
+    let mut windows = Vec::new();
+    for (name, table) in &snapshot.tables {
+        let merges = merging.contains(name);
+        for stretch in stretches(table, merges, apart) {
+            let mut rest = stretch;
+            while let Some(range) = choose(rest, options, merges, apart) {
+                let files = rest[range.clone()].to_vec();
+                windows.push(Window { table: name.clone(), files, merges });
+                rest = &rest[range.end..];
+            }
+        }
+    }
+    windows
+}
+
+/// Neighbours without an inline run between them.
+fn stretches<'a>(
+    table: &'a Table,
+    merges: bool,
+    apart: &'a HashMap<String, String>,
+) -> impl Iterator<Item = &'a [Arc<DataFile>]> {
+    table.files.chunk_by(move |before, after| {
+        let next = table.inline.partition_point(|run| run.seq <= before.last_seq);
+        let is_between = table.inline.get(next).is_some_and(|run| run.seq < after.first_seq);
+        // Of merged states nobody knows the commits any more: they do not go into a file of rows.
+        let is_alike = merges || !(before.merged || after.merged);
+        is_alike && !is_between && !apart.contains_key(&after.path)
+    })
+}
+
+/// The oldest window of a stretch, and the longest there.
+fn choose(
+    files: &[Arc<DataFile>],
+    options: &CompactOptions,
+    merges: bool,
+    apart: &HashMap<String, String>,
+) -> Option<Range<usize>> {
+    (0..files.len()).find_map(|start| {
+        let (mut total, mut largest, mut end) = (0_u64, 0, None);
+        for (index, file) in files.iter().enumerate().skip(start) {
+            total = total.saturating_add(file.size);
+            largest = largest.max(file.size);
+            let count = index + 1 - start;
+            // States of several commits, not merged yet: worth a file of their own size.
+            let is_unmerged = merges && !file.merged && file.first_seq != file.last_seq;
+            let is_alone = count == 1 && is_unmerged && !apart.contains_key(&file.path);
+            if total > options.target_bytes && !is_alone {
+                break;
+            }
+            let is_worth_it = if options.full {
+                count >= 2 || is_alone
+            } else {
+                count >= options.min_files && largest <= total / 2
+            };
+            if is_worth_it {
+                end = Some(index + 1);
+            }
+        }
+        end.map(|end| start..end)
+    })
+}
