@@ -3,6 +3,7 @@
 pub mod admin;
 mod batch;
 mod builder;
+mod compact;
 #[cfg(test)]
 mod group_tests;
 mod handle;
@@ -14,6 +15,7 @@ mod prometheus;
 mod queue;
 mod retain;
 mod status;
+mod upkeep;
 mod writer;
 
 pub use crate::maintain::freshness::Freshness;
@@ -24,6 +26,7 @@ pub use ledger::{Ledger, LedgerEntry, LedgerPart};
 pub use maintenance::MaintenanceLoop;
 pub use queue::{GroupCommit, QueueDepth};
 pub use status::{Lag, ViewStatus};
+pub use upkeep::{Maintained, MaintenanceOptions};
 
 use crate::clock::Clock;
 use crate::commit::Log;
@@ -137,6 +140,9 @@ struct Shared {
     /// Held by whoever computes and makes a commit.
     writing: tokio::sync::Mutex<()>,
     failures: Mutex<BTreeMap<String, maintenance::Failure>>,
+    maintenance: MaintenanceOptions,
+    /// When this process last collected garbage, in microseconds since 1970.
+    collected: Mutex<Option<i64>>,
 }
 
 impl fmt::Debug for Connection {
@@ -152,6 +158,7 @@ impl Connection {
     async fn new(
         log: Log,
         definitions: Arc<BTreeMap<String, Definition>>,
+        maintenance: MaintenanceOptions,
         group_commit: GroupCommit,
     ) -> Result<Self> {
         let maintainer = Maintainer::new(Catalog::new(definitions)?).await?;
@@ -167,6 +174,8 @@ impl Connection {
             stats: Stats::new()?,
             writing: tokio::sync::Mutex::new(()),
             failures: Mutex::new(BTreeMap::new()),
+            maintenance,
+            collected: Mutex::new(None),
         })))
     }
 

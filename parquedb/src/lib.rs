@@ -52,6 +52,13 @@
 //! [`Connection::run_due`] is called with a time at which they are due, or in the loop that
 //! [`Connection::spawn_maintenance`] starts. Manual ones follow when [`View::refresh`] is called.
 //! [`Connection::status`] tells which are [fresh, stale or invalid](Freshness).
+//!
+//! # What a database needs
+//!
+//! Every commit leaves objects behind, and reading many small ones costs more than reading few.
+//! [`Connection::maintain`] refreshes what is due, joins small files and deletes what is not needed any
+//! more; the loop of [`Connection::spawn_maintenance`] does so again and again, in as many processes as
+//! you like. Without it a database stays right, but grows and gets slower to read.
 
 extern crate self as parquedb;
 
@@ -73,13 +80,13 @@ pub mod types;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use commit::snapshot::Pin;
-pub use commit::{GarbageOptions, GarbageReport};
+pub use commit::{CompactOptions, CompactReport, CompactedTable, GarbageOptions, GarbageReport, LeftFiles};
 pub use datafusion::arrow;
 pub use db::admin;
 pub use db::metrics::{MemberMetrics, Metrics, Quantiles, ViewLag};
 pub use db::{
     At, Batch, Builder, Collection, Connection, Database, GroupCommit, Lag, Ledger, LedgerEntry, LedgerPart,
-    MaintenanceLoop, QueueDepth, View, ViewStatus, Written,
+    Maintained, MaintenanceLoop, MaintenanceOptions, QueueDepth, View, ViewStatus, Written,
 };
 pub use declare::expr::{Expr, Order, TimeUnit};
 pub use error::{Error, ErrorKind, Result};

@@ -1,8 +1,14 @@
 //! Views over time: added late, changed, behind, due, failing; and collections that change.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use parquedb::{Collection, ErrorKind, Freshness, ManualClock, Timestamp, ViewStatus, database, views};
+use parquedb::object_store::ObjectStore;
+use parquedb::testing::ClockedStore;
+use parquedb::{
+    Collection, CompactOptions, ErrorKind, Freshness, Maintained, ManualClock, Store, Timestamp, ViewStatus,
+    database, views,
+};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// 2024-01-01T00:00:00Z
 const START: i64 = 1_704_067_200_000_000;
@@ -305,4 +311,123 @@ async fn a_failing_view_keeps_its_rows_waits_longer_each_time_and_stops_no_other
         clock.advance(1);
         db.run_due(due()).await.unwrap_err();
     }
+}
+
+/// A database of a process of its own, in a store that all of them share.
+async fn process(inner: &Arc<dyn ObjectStore>, clock: &Arc<ManualClock>) -> second::Db {
+    second::Db::builder()
+        .clock(Arc::clone(clock) as Arc<dyn parquedb::Clock>)
+        .log_options(|options| options.flush_after_commits = 16)
+        .open_store(Store::new(Arc::clone(inner), "db"))
+        .await
+        .unwrap()
+}
+
+/// Asserts that rows and views are those of the first visits, each of `id` milliseconds.
+async fn assert_visits(db: &second::Db, count: i64) {
+    db.catch_up().await.unwrap();
+    let mut ids = db.visit.all().await.unwrap().iter().map(|row| row.id).collect::<Vec<_>>();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..count).collect::<Vec<_>>());
+    assert_eq!(slow_ids(db).await, (11..count).collect::<Vec<_>>());
+    let mut pages = db.slow_pages.all().await.unwrap();
+    pages.sort_by(|left, right| left.page.cmp(&right.page));
+    let expected = [0, 1, 2].map(|page| (11..count).filter(|id| id % 3 == page).count() as u64);
+    assert_eq!(pages.iter().map(|row| row.n).collect::<Vec<_>>(), expected);
+    assert_eq!(pages.iter().map(|row| row.page.as_str()).collect::<Vec<_>>(), ["/0", "/1", "/2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_maintain_one_database() {
+    let clock = Arc::new(ManualClock::new(START));
+    let inner: Arc<dyn ObjectStore> = Arc::new(ClockedStore::new(Arc::clone(&clock) as _));
+    let (one, two) = (process(&inner, &clock).await, process(&inner, &clock).await);
+    for id in 0..160 {
+        let db = if id % 3 == 0 { &two } else { &one };
+        db.visit.insert(visit_from(id, id, None)).await.unwrap();
+        clock.advance(1_000_000);
+    }
+    let scattered = one.visit.all().read().await.unwrap().metrics;
+    assert!(scattered.files >= 4, "{scattered:?}");
+    clock.advance(60 * MINUTE);
+    let (first, second) = tokio::join!(one.maintain(), two.maintain());
+    let done = [first.unwrap(), second.unwrap()];
+    assert!(done.iter().any(|done| done.refreshed.contains(&"Hourly".to_owned())), "{done:?}");
+    let reports = done.iter().filter_map(|done| done.compacted.as_ref());
+    let tables = reports.flat_map(|report| &report.tables);
+    let replaced = |name: &str| {
+        let tables = tables.clone().filter(|(table, done)| *table == name && done.files_replaced > 0);
+        tables.map(|(_, done)| (done.rows_read, done.rows_written)).collect::<Vec<_>>()
+    };
+    // Each file was replaced once, whoever did it; states are one of each group.
+    let visits = replaced("Visit");
+    assert!(!visits.is_empty() && visits.iter().all(|(read, written)| read == written), "{done:?}");
+    assert!(replaced("SlowPages").iter().all(|(read, written)| *written == 3 && *read > 9), "{done:?}");
+    for db in [&one, &two, &process(&inner, &clock).await] {
+        assert_visits(db, 160).await;
+        let metrics = db.visit.all().read().await.unwrap().metrics;
+        assert!(metrics.files < scattered.files && metrics.files <= 4, "{metrics:?}");
+    }
+    // Nothing is due any more, and saying so costs little.
+    one.maintain().await.unwrap();
+    let requests = one.requests();
+    let idle = one.maintain().await.unwrap();
+    let mut nothing = Maintained::default();
+    nothing.seq = one.seq();
+    assert_eq!(idle, nothing);
+    let cost = one.requests() - requests;
+    assert_eq!((cost.put, cost.get, cost.list, cost.delete), (0, 2, 0, 0));
+
+    // Two days later what was replaced is deleted, by one of them.
+    clock.advance(49 * 60 * MINUTE);
+    for db in [&one, &two] {
+        db.visit.insert(visit_from(one.visit.all().count().await.unwrap() as i64, 200, None)).await.unwrap();
+        one.catch_up().await.unwrap();
+        db.maintain().await.unwrap();
+        clock.advance(2 * 60 * MINUTE);
+    }
+    let (first, second) = (one.maintain().await.unwrap(), two.maintain().await.unwrap());
+    let collected = first.collected.unwrap();
+    assert!(collected.floor > 100 && second.collected.unwrap().floor >= collected.floor, "{collected:?}");
+    let past = one.visit.all().at(5).await.unwrap_err();
+    assert_eq!(past.kind(), ErrorKind::NotFound);
+    assert_visits(&process(&inner, &clock).await, 162).await;
+    assert_visits(&two, 162).await;
+    assert!(serde_json::to_value(&idle).unwrap().get("refreshed").is_some());
+}
+
+#[tokio::test]
+async fn maintenance_goes_on_past_what_fails_and_runs_in_a_loop() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = folder.path().to_str().unwrap();
+    let clock = Arc::new(ManualClock::new(START));
+    let open = || failing::Db::builder().clock(Arc::clone(&clock) as Arc<dyn parquedb::Clock>);
+    let db = open().open(url).await.unwrap();
+    for id in 0..6 {
+        db.visit.insert(visit(id, i64::MAX)).await.unwrap();
+        db.flush().await.unwrap();
+    }
+    clock.advance(2 * MINUTE);
+    let error = db.maintain().await.unwrap_err();
+    assert!(error.to_string().contains("refreshing what is due"), "{error}");
+    assert!(error.to_string().contains("view `Doubled`"), "{error}");
+    // All the rest was done.
+    assert_eq!(status(&db, "Pages").await.freshness, Freshness::Fresh);
+    assert_eq!(db.visit.all().read().await.unwrap().metrics.files, 1);
+
+    let reader = open().read_only().open(url).await.unwrap();
+    assert_eq!(reader.maintain().await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(reader.compact(CompactOptions::default()).await.unwrap_err().kind(), ErrorKind::Invalid);
+
+    clock.advance(10 * MINUTE);
+    db.visit.insert(visit(9, 1)).await.unwrap();
+    assert_eq!(status(&db, "Pages").await.freshness, Freshness::Stale);
+    let running = db.spawn_maintenance(Duration::from_millis(5));
+    let followed = async {
+        while status(&db, "Pages").await.freshness != Freshness::Fresh {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), followed).await.unwrap();
+    running.stop();
 }

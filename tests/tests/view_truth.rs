@@ -6,7 +6,7 @@ mod rows;
 mod views;
 
 use parquedb::arrow::array::RecordBatch;
-use parquedb::{Freshness, ManualClock, Timestamp, ViewStatus};
+use parquedb::{CompactOptions, Freshness, ManualClock, Timestamp, ViewStatus};
 use rows::{Payment, Random, Reading};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -24,6 +24,8 @@ struct History {
     db: TruthDb,
     readings: Vec<Reading>,
     payments: Vec<Payment>,
+    /// Files that compaction has replaced.
+    compacted: u64,
 }
 
 async fn open(url: &str, clock: &Arc<ManualClock>) -> TruthDb {
@@ -62,7 +64,7 @@ impl History {
 
     /// One random thing that happens to the database; its name.
     async fn step(&mut self) -> &'static str {
-        match self.random.below(12) {
+        match self.random.below(15) {
             0..=3 => {
                 let rows = self.new_readings();
                 self.db.reading.insert_many(&rows).await.unwrap();
@@ -105,12 +107,40 @@ impl History {
                 self.db.hosts.refresh().await.unwrap();
                 "refreshed a scheduled view"
             }
+            11 | 12 => {
+                let full = self.random.one_in(2);
+                self.compact(full).await;
+                "compacted"
+            }
+            13 => {
+                self.clock.advance(i64::try_from(self.random.below(7_200_000_000)).unwrap());
+                self.db.maintain().await.unwrap();
+                "maintained"
+            }
             _ => {
                 self.clock.advance(i64::try_from(self.random.below(3_600_000_000)).unwrap());
                 self.db.run_due(Timestamp::from_micros(parquedb::Clock::now(&*self.clock))).await.unwrap();
                 "ran what was due"
             }
         }
+    }
+
+    /// Joins files, few at a time or all, and merges the states of grouping views.
+    async fn compact(&mut self, full: bool) {
+        let min_files = 2 + usize::try_from(self.random.below(3)).unwrap();
+        let options = CompactOptions { min_files, full, ..CompactOptions::default() };
+        let report = self.db.compact(options).await.unwrap();
+        for (table, compacted) in &report.tables {
+            let reasons = compacted.left.iter().map(|left| left.reason.as_str());
+            let is_expected = |reason: &str| reason == "too few neighbours of like size";
+            assert!(reasons.clone().all(is_expected), "{table}: {compacted:?}");
+            assert!(!full || compacted.files_after <= 2, "{table}: {compacted:?}");
+            // Only states become fewer.
+            if ["Reading", "Payment", "Predicates", "Lines", "Negatives"].contains(&table.as_str()) {
+                assert_eq!(compacted.rows_read, compacted.rows_written, "{table}");
+            }
+        }
+        self.compacted += report.files_replaced();
     }
 
     async fn rows_of(&self, view: &str) -> Vec<RecordBatch> {
@@ -192,13 +222,14 @@ impl History {
     }
 }
 
-async fn history(seed: u64) {
+async fn history(seed: u64) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let url = folder.path().to_str().unwrap().to_owned();
     let clock = Arc::new(ManualClock::new(START));
     let db = open(&url, &clock).await;
     let random = Random(seed);
-    let mut history = History { url, clock, random, next: 0, db, readings: Vec::new(), payments: Vec::new() };
+    let (readings, payments) = (Vec::new(), Vec::new());
+    let mut history = History { url, clock, random, next: 0, db, readings, payments, compacted: 0 };
     for _ in 0..8 {
         let step = history.step().await;
         // Every check plans many queries, which is slow: not after each step, and not of each view.
@@ -211,16 +242,26 @@ async fn history(seed: u64) {
     history.db.hosts.refresh().await.unwrap();
     history.db.payers_by_day.refresh().await.unwrap();
     assert!(history.db.status().await.unwrap().iter().all(|status| status.freshness == Freshness::Fresh));
+    if history.random.one_in(2) {
+        history.db.flush().await.unwrap();
+        history.compact(true).await;
+    }
     history.check("refreshed everything", 2).await;
+    history.compacted
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_histories_keep_views_equal_to_recomputation_truth() {
     let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let (first, count) = (number("PARQUEDB_SEED", 1), number("PARQUEDB_SEEDS", 8));
+    let mut compacted = 0;
     for seed in first..first + count {
-        if let Err(error) = tokio::spawn(history(seed)).await {
-            panic!("seed {seed} (run it alone with PARQUEDB_SEED={seed} PARQUEDB_SEEDS=1): {error}");
+        match tokio::spawn(history(seed)).await {
+            Ok(files) => compacted += files,
+            Err(error) => {
+                panic!("seed {seed} (run it alone with PARQUEDB_SEED={seed} PARQUEDB_SEEDS=1): {error}")
+            }
         }
     }
+    assert!(count < 8 || compacted > 50, "only {compacted} files were compacted");
 }

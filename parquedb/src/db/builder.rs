@@ -1,6 +1,6 @@
 //! Opening a database.
 
-use super::{Connection, Database, GroupCommit};
+use super::{Connection, Database, GroupCommit, MaintenanceOptions};
 use crate::clock::Clock;
 use crate::commit::snapshot::Snapshot;
 use crate::commit::{Absorbed, Changes, CursorWrite, Log, LogOptions};
@@ -20,6 +20,7 @@ pub struct Builder<D> {
     options: LogOptions,
     durability: Durability,
     group_commit: GroupCommit,
+    maintenance: MaintenanceOptions,
     database: PhantomData<fn() -> D>,
 }
 
@@ -29,6 +30,7 @@ impl<D: Database> Builder<D> {
             options: LogOptions::default(),
             durability: Durability::Sync,
             group_commit: GroupCommit::default(),
+            maintenance: MaintenanceOptions::default(),
             database: PhantomData,
         }
     }
@@ -73,6 +75,12 @@ impl<D: Database> Builder<D> {
         self
     }
 
+    /// What [`Connection::maintain`] does, and how often.
+    pub fn maintenance(mut self, change: impl FnOnce(&mut MaintenanceOptions)) -> Self {
+        change(&mut self.maintenance);
+        self
+    }
+
     /// The settings of the log.
     pub fn log_options(mut self, change: impl FnOnce(&mut LogOptions)) -> Self {
         change(&mut self.options);
@@ -111,7 +119,7 @@ impl<D: Database> Builder<D> {
         } else {
             declare(&log, &declared).await?
         };
-        Ok(D::attach(Connection::new(log, definitions, self.group_commit).await?))
+        Ok(D::attach(Connection::new(log, definitions, self.maintenance, self.group_commit).await?))
     }
 }
 

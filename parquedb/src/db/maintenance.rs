@@ -77,23 +77,13 @@ impl Connection {
         })
     }
 
-    /// Runs [`Connection::run_due`] every `interval` until the returned loop is stopped or dropped.
-    /// Failures are logged and tried again.
+    /// Runs [`Connection::maintain`] about every `interval` until the returned loop is stopped or dropped:
+    /// views are refreshed when they are due, small files joined, garbage collected. Several processes may
+    /// run it for one database at once. Failures are logged and tried again.
     #[must_use = "the loop ends when it is dropped"]
     pub fn spawn_maintenance(&self, interval: Duration) -> MaintenanceLoop {
         let connection = self.clone();
-        MaintenanceLoop(tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(interval);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                match connection.run_due(connection.now()).await {
-                    Ok(views) if views.is_empty() => {}
-                    Ok(views) => tracing::info!(?views, "refreshed"),
-                    Err(error) => tracing::warn!(%error, "a refresh failed"),
-                }
-            }
-        }))
+        MaintenanceLoop(tokio::spawn(async move { connection.maintain_for_ever(interval).await }))
     }
 
     /// Brings a view to the present, and its sources before it. Gives whether anything changed.

@@ -2,12 +2,12 @@
 
 use super::scan;
 use super::view;
-use crate::commit::snapshot::Snapshot;
+use crate::commit::snapshot::{DataFile, Snapshot};
 use crate::declare::definition::{Definition, ViewDefinition};
 use crate::error::{Error, ErrorKind, Result};
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::LogicalPlan;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The declared members, what each stores, and the order in which views follow their sources.
@@ -106,6 +106,26 @@ impl Catalog {
             Some(table) => scan::rows_after(name, schema, table, seq),
             None => scan::all_rows(name, schema, None),
         }
+    }
+
+    /// The grouping views whose stored states follow their present definitions, by a snapshot: those can be
+    /// merged.
+    pub(crate) fn mergeable(&self, snapshot: &Snapshot) -> BTreeSet<String> {
+        let groups = self.views().filter(|view| view::groups(view));
+        groups
+            .filter(|view| {
+                let cursor = snapshot.cursors.get(&view.name);
+                cursor.is_some_and(|cursor| self.hashes.get(&view.name) == Some(&cursor.definition))
+            })
+            .map(|view| view.name.clone())
+            .collect()
+    }
+
+    /// The states in some files of a grouping view, merged to one of each group.
+    pub(crate) fn merged_states(&self, name: &str, files: Vec<Arc<DataFile>>) -> Result<LogicalPlan> {
+        let view = self.view(name)?;
+        let stored = scan::rows_of(name, self.stored_schema(name)?, files)?;
+        view::merge_plan(view, self.no_rows(&view.plan.source)?, stored)
     }
 
     /// A plan with a member's columns and no rows.

@@ -41,6 +41,11 @@ pub(crate) fn all_rows(name: &str, schema: &SchemaRef, table: Option<&Table>) ->
     plan(name, Runs { schema: Arc::clone(schema), files, inline })
 }
 
+/// The rows of some files of a table.
+pub(crate) fn rows_of(name: &str, schema: &SchemaRef, files: Vec<Arc<DataFile>>) -> Result<LogicalPlan> {
+    plan(name, Runs { schema: Arc::clone(schema), files, inline: Vec::new() })
+}
+
 /// The rows that came in commits after `seq`.
 pub(crate) fn rows_after(name: &str, schema: &SchemaRef, table: &Table, seq: u64) -> Result<LogicalPlan> {
     let inline = table.inline.iter().filter(|run| run.seq > seq).cloned().collect();
@@ -61,7 +66,8 @@ pub(crate) fn rows_after(name: &str, schema: &SchemaRef, table: &Table, seq: u64
     Ok(straddling.union(LogicalPlanBuilder::from(later).project(columns)?.build()?)?.build()?)
 }
 
-/// The commits after `seq` whose rows a file holds, with the number of rows of each.
+/// The commits after `seq` whose rows a file holds, with the number of rows of each. The file is not one of
+/// merged states, whose commits are not known any more.
 pub(crate) fn commits_of(name: &str, file: &Arc<DataFile>, seq: u64) -> Result<LogicalPlan> {
     let schema = Arc::new(Schema::new(vec![Field::new(SEQ_COLUMN, DataType::UInt64, false)]));
     let rows = plan(name, Runs { schema, files: vec![Arc::clone(file)], inline: Vec::new() })?;

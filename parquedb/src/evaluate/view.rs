@@ -37,12 +37,7 @@ fn build_delta_plan(view: &ViewDefinition, source: LogicalPlan) -> Result<Logica
             let states = all_states(aggregates, input.schema())?.0;
             let over_rows = states.iter().map(|state| state.over_rows.clone().alias(state.field.name()));
             let grouped = LogicalPlanBuilder::from(input).aggregate(key_values, over_rows)?.build()?;
-            let stored = typed_columns(
-                keys.iter()
-                    .map(|key| declared(&view.schema, &key.name))
-                    .chain(states.iter().map(|state| Ok(&state.field))),
-                grouped.schema(),
-            )?;
+            let stored = stored_columns(view, keys, &states, grouped.schema())?;
             Ok(LogicalPlanBuilder::from(grouped).project(stored)?.build()?)
         }
     }
@@ -73,16 +68,49 @@ pub(crate) fn result_plan(
     };
     let input = prepared_rows(view, source)?;
     let (states, results) = all_states(aggregates, input.schema())?;
-    let key_columns = keys.iter().map(|key| column(&key.name)).collect::<Vec<_>>();
-    let merges = states.iter().map(|state| state.merge.clone().alias(state.field.name()));
-    let merged = LogicalPlanBuilder::from(stored).aggregate(key_columns.clone(), merges)?.build()?;
-    let mut rows = key_columns;
+    let merged = merged(keys, &states, stored)?;
+    let mut rows = keys.iter().map(|key| column(&key.name)).collect::<Vec<_>>();
     for (aggregate, result) in aggregates.iter().zip(results) {
         rows.push(
             typed(result, declared(&view.schema, &aggregate.name)?, merged.schema())?.alias(&aggregate.name),
         );
     }
     Ok(LogicalPlanBuilder::from(merged).project(rows)?.build()?)
+}
+
+/// The plan from states that a grouping view stores to one state of each group, to be stored in their
+/// place.
+pub(crate) fn merge_plan(
+    view: &ViewDefinition,
+    source: LogicalPlan,
+    stored: LogicalPlan,
+) -> Result<LogicalPlan> {
+    let Output::Groups { keys, aggregates } = &view.plan.output else {
+        return Err(Error::invalid(format!("view `{}` stores rows, which cannot be merged", view.name)));
+    };
+    let input = prepared_rows(view, source)?;
+    let states = all_states(aggregates, input.schema())?.0;
+    let merged = merged(keys, &states, stored)?;
+    let columns = stored_columns(view, keys, &states, merged.schema())?;
+    Ok(LogicalPlanBuilder::from(merged).project(columns)?.build()?)
+}
+
+/// One state of each group.
+fn merged(keys: &[Column], states: &[State], stored: LogicalPlan) -> Result<LogicalPlan> {
+    let keys = keys.iter().map(|key| column(&key.name));
+    let merges = states.iter().map(|state| state.merge.clone().alias(state.field.name()));
+    Ok(LogicalPlanBuilder::from(stored).aggregate(keys, merges)?.build()?)
+}
+
+/// The keys and states in the types that they are stored in.
+fn stored_columns(
+    view: &ViewDefinition,
+    keys: &[Column],
+    states: &[State],
+    input: &DFSchema,
+) -> Result<Vec<Expr>> {
+    let keys = keys.iter().map(|key| declared(&view.schema, &key.name));
+    typed_columns(keys.chain(states.iter().map(|state| Ok(&state.field))), input)
 }
 
 /// Whether the view groups: it stores states, and its rows change when new states come.

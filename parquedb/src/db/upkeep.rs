@@ -1,0 +1,177 @@
+//! What a database needs from time to time, in one call.
+
+use super::Connection;
+use crate::commit::{CompactOptions, CompactReport, GarbageOptions, GarbageReport};
+use crate::error::{Error, Result};
+use serde::Serialize;
+use std::time::Duration;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// What [`Connection::maintain`] does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MaintenanceOptions {
+    /// How small files are joined; `None` for not at all.
+    pub compact: Option<CompactOptions>,
+    /// How often garbage is collected by this process; `None` for never. The first time is at once.
+    pub collect_every: Option<Duration>,
+    /// For how long past snapshots can be read: see [`GarbageOptions::retention`]. All processes that
+    /// maintain a database should have the same: the shortest one counts.
+    pub retention: Duration,
+    /// When files that no snapshot names are deleted: see [`GarbageOptions::orphans_after`].
+    pub orphans_after: Option<Duration>,
+}
+
+impl Default for MaintenanceOptions {
+    fn default() -> Self {
+        let GarbageOptions { retention, orphans_after, .. } = GarbageOptions::default();
+        Self {
+            compact: Some(CompactOptions::default()),
+            collect_every: Some(Duration::from_secs(3600)),
+            retention,
+            orphans_after,
+        }
+    }
+}
+
+/// What [`Connection::maintain`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Maintained {
+    /// The last commit known afterwards.
+    pub seq: u64,
+    /// The views that were refreshed, by name.
+    pub refreshed: Vec<String>,
+    /// Whether rows inside commits were moved to files.
+    pub flushed: bool,
+    /// What became of small files, if some were worth joining.
+    pub compacted: Option<CompactReport>,
+    /// What was deleted, when garbage was collected.
+    pub collected: Option<GarbageReport>,
+}
+
+/// The first error of several steps.
+#[derive(Debug, Default)]
+struct First(Option<Error>);
+
+impl First {
+    fn keep<T>(&mut self, step: &str, result: Result<T>) -> Option<T> {
+        match result {
+            Ok(done) => Some(done),
+            Err(error) => {
+                tracing::warn!(%error, step, "maintenance failed");
+                self.0.get_or_insert(error.context(step));
+                None
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Does what is due: reads what other processes wrote, refreshes views as [`Connection::run_due`],
+    /// moves rows inside commits to files, joins small files where there are enough of them, and deletes
+    /// what no kept snapshot needs, at most once an hour. Several processes may do this for one database:
+    /// what one has done the others find done.
+    ///
+    /// Call it from time to time, or let [`Connection::spawn_maintenance`] do so. A database that is never
+    /// maintained stays right; it grows, and reading gets slower.
+    ///
+    /// ```
+    /// # use parquedb::{Connection, Database};
+    /// # #[tokio::main] async fn main() -> parquedb::Result<()> {
+    /// # let db = Connection::builder().open("memory:///").await?;
+    /// let done = db.maintain().await?;
+    /// println!("refreshed {:?}", done.refreshed);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The first step's that failed, after all were tried. [`crate::ErrorKind::Invalid`] for a database
+    /// opened for reading only.
+    pub async fn maintain(&self) -> Result<Maintained> {
+        if self.0.read_only {
+            return Err(Error::invalid("the database was opened for reading only: it cannot be maintained"));
+        }
+        let options = &self.0.maintenance;
+        let mut done = Maintained::default();
+        let mut first = First::default();
+        let refreshed = self.run_due(self.now()).await;
+        done.refreshed = first.keep("refreshing what is due", refreshed).unwrap_or_default();
+        if self.0.log.maintenance_due() {
+            done.flushed = first.keep("moving rows to files", self.flush().await).is_some();
+        }
+        if let Some(compact) = &options.compact {
+            let report = first.keep("joining small files", self.compact(compact.clone()).await);
+            done.compacted = report.filter(|report| report.files_replaced() > 0);
+        }
+        if done.compacted.is_some() {
+            // With a checkpoint, the replaced files can go in time, however quiet the database is.
+            done.flushed |= first.keep("writing a checkpoint", self.flush().await).is_some();
+        }
+        if self.collection_due() {
+            let garbage = GarbageOptions {
+                retention: options.retention,
+                orphans_after: options.orphans_after,
+                dry_run: false,
+            };
+            done.collected = first.keep("collecting garbage", self.collect_garbage(garbage).await);
+            if done.collected.is_some() {
+                *self.collected() = Some(self.0.clock.now());
+            }
+        }
+        done.seq = self.seq();
+        match first.0 {
+            None => Ok(done),
+            Some(error) => Err(error),
+        }
+    }
+
+    fn collection_due(&self) -> bool {
+        let Some(every) = self.0.maintenance.collect_every else { return false };
+        let last = *self.collected();
+        last.is_none_or(|last| {
+            let waited = u128::try_from(self.0.clock.now().saturating_sub(last)).unwrap_or(0);
+            waited >= every.as_micros()
+        })
+    }
+
+    fn collected(&self) -> std::sync::MutexGuard<'_, Option<i64>> {
+        self.0.collected.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Runs [`Connection::maintain`] every `interval`, for ever. Each time is earlier or later by up to a
+    /// quarter of it, so that processes that were started together do not all do the same at once.
+    pub(super) async fn maintain_for_ever(&self, interval: Duration) {
+        loop {
+            let begun = Instant::now();
+            match self.maintain().await {
+                Ok(done) if done.refreshed.is_empty() => {}
+                Ok(done) => tracing::info!(views = ?done.refreshed, "refreshed"),
+                Err(error) => tracing::warn!(%error, "maintenance failed; it will be repeated"),
+            }
+            let wait = shaken(interval, Uuid::new_v4().as_u128());
+            crate::time::sleep(wait.saturating_sub(begun.elapsed()).max(interval / 4)).await;
+        }
+    }
+}
+
+/// A time of three to five quarters of another, by chance.
+fn shaken(interval: Duration, chance: u128) -> Duration {
+    let part = u32::try_from(chance % 1024).unwrap_or(0);
+    interval / 4 * 3 + interval / 2 * part / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_shaken_by_a_quarter_at_most() {
+        let interval = Duration::from_secs(60);
+        let waits: Vec<_> = (0..2048).map(|chance| shaken(interval, chance)).collect();
+        assert_eq!(waits.iter().min(), Some(&Duration::from_secs(45)));
+        let longest = waits.iter().max().copied();
+        assert!(longest.is_some_and(|wait| wait > Duration::from_secs(74) && wait < Duration::from_secs(75)));
+    }
+}
