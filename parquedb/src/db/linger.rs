@@ -3,13 +3,13 @@
 //! Programs that insert one batch after the other come back as soon as they are answered. A commit that
 //! began at once would find none of them there yet, and they would all wait for the one after it: half
 //! of them would be in each commit. So a commit waits until as many batches are there as were under way
-//! at the end of the last one, for a small part of the time that a commit takes. Where they do not come
-//! back it stops waiting for them.
+//! at the end of the last one, for a part of the time that a commit takes: less than what those who miss
+//! it would wait. Where they do not come back it stops waiting for them.
 
 use crate::time::Instant;
 use std::time::Duration;
 
-/// A commit waits at most a quarter of the time that the last one took, and never longer than this.
+/// A commit waits at most half of the time that the last one took, and never longer than this.
 const LONGEST: Duration = Duration::from_millis(10);
 
 /// After waiting in vain, so many commits do not wait; after the next time twice as many.
@@ -19,6 +19,8 @@ const MOST_SKIPPED: u32 = 64;
 #[derive(Debug, Default)]
 pub(super) struct Linger {
     expected: usize,
+    /// Of those, so many were answered, and may come back.
+    answered: usize,
     until: Option<Instant>,
     skipped: u32,
     to_skip: u32,
@@ -28,7 +30,8 @@ impl Linger {
     /// A commit of `batches` took so long and ended now, while `waiting` other batches waited.
     pub(super) fn committed(&mut self, batches: usize, waiting: usize, took: Duration, now: Instant) {
         self.expected = batches + waiting;
-        let part = (took / 4).min(LONGEST);
+        self.answered = batches;
+        let part = (took / 2).min(LONGEST);
         if self.skipped < self.to_skip {
             self.skipped += 1;
             self.until = None;
@@ -48,7 +51,9 @@ impl Linger {
             return;
         }
         self.skipped = 0;
-        self.to_skip = if waiting >= self.expected { 0 } else { (self.to_skip * 2).clamp(1, MOST_SKIPPED) };
+        let missing = self.expected.saturating_sub(waiting);
+        let is_worth_it = missing * 2 <= self.answered;
+        self.to_skip = if is_worth_it { 0 } else { (self.to_skip * 2).clamp(1, MOST_SKIPPED) };
     }
 }
 
@@ -65,7 +70,7 @@ mod tests {
         let (mut linger, now) = (Linger::default(), crate::time::now());
         assert_eq!(linger.until(1), None, "nothing is known yet");
         linger.committed(3, 2, COMMIT, now);
-        assert_eq!(linger.until(4), Some(now + COMMIT / 4));
+        assert_eq!(linger.until(4), Some(now + COMMIT / 2));
         assert_eq!(linger.until(5), None);
         linger.committed(3, 2, Duration::from_secs(9), now);
         assert_eq!(linger.until(0), Some(now + LONGEST));
@@ -79,7 +84,7 @@ mod tests {
         let waited = |linger: &mut Linger, comes_back: bool| {
             linger.committed(5, 0, COMMIT, now);
             let waits = linger.until(1).is_some();
-            linger.begin(if comes_back { 5 } else { 1 });
+            linger.begin(if comes_back { 3 } else { 2 });
             waits
         };
         let vain: Vec<i32> = (0..200).filter(|_| waited(&mut linger, false)).collect();

@@ -63,6 +63,15 @@ pub(super) struct Pending {
     pub(super) room: Room,
 }
 
+impl Pending {
+    /// Gives the room back and says what became of the batch.
+    pub(super) fn answer(self, result: Result<Written>) {
+        drop(self.room);
+        // Whoever does not wait any more does not need the answer.
+        let _ = self.reply.send(result);
+    }
+}
+
 /// A batch's room in the queue, which is given back when it is answered.
 #[derive(Debug)]
 pub(super) struct Room {

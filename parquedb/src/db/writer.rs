@@ -66,8 +66,7 @@ impl Connection {
             match self.commit_together(&part).await {
                 Ok(results) => {
                     for (pending, written) in part.into_iter().zip(results) {
-                        // Whoever does not wait any more does not need the answer.
-                        let _ = pending.reply.send(Ok(written));
+                        pending.answer(Ok(written));
                     }
                 }
                 // One bad batch must not fail those that came with it. Nothing of theirs was written.
@@ -77,7 +76,7 @@ impl Connection {
                 }
                 Err(error) => {
                     for pending in part {
-                        let _ = pending.reply.send(Err(error.clone()));
+                        pending.answer(Err(error.clone()));
                     }
                 }
             }
@@ -151,7 +150,7 @@ impl Drop for CommitTask {
         // Empty when the task came to its end.
         for pending in self.0.0.queue.abandon() {
             let message = "the task that commits was stopped, with its runtime or by a panic, before it came to this batch: nothing of it was written";
-            let _ = pending.reply.send(Err(Error::new(ErrorKind::Closed, message)));
+            pending.answer(Err(Error::new(ErrorKind::Closed, message)));
         }
     }
 }
