@@ -8,6 +8,7 @@ mod files;
 mod gc;
 mod inspect;
 mod log;
+mod pin;
 mod scrub;
 mod table;
 
@@ -33,6 +34,9 @@ pub(crate) enum Command {
     Backup(backup::Backup),
     Restore(backup::Restore),
     Gc(gc::Gc),
+    Pin(pin::Pin),
+    Unpin(pin::Unpin),
+    Pins(pin::Pins),
     CheckStore(check_store::CheckStore),
 }
 
@@ -47,6 +51,9 @@ impl Command {
             Self::Backup(command) => command.run().await,
             Self::Restore(command) => command.run().await,
             Self::Gc(command) => command.run().await,
+            Self::Pin(command) => command.run().await,
+            Self::Unpin(command) => command.run().await,
+            Self::Pins(command) => command.run().await,
             Self::CheckStore(command) => command.run().await,
         }
     }
@@ -66,12 +73,9 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     Ok(print(&format!("{}\n", serde_json::to_string_pretty(value)?))?)
 }
 
-/// A number with its unit, in the singular for one.
+/// A number with its unit, in the plural unless it is one.
 fn counted(number: u64, unit: &str) -> String {
-    match (number, unit) {
-        (1, unit) => format!("1 {unit}"),
-        (number, unit) => format!("{number} {unit}s"),
-    }
+    if number == 1 { format!("1 {unit}") } else { format!("{number} {unit}s") }
 }
 
 /// Why a command failed: one line, then a line for each cause.

@@ -650,6 +650,36 @@ async fn a_user_who_is_wrong_is_told_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pins_are_made_listed_and_taken_away() {
+    let place = Place::folder();
+    let shop = filled(&place, "shop").await;
+    let url = place.url("shop");
+    assert_eq!(place.json(&["pins", &url]).await, Value::Array(Vec::new()));
+    place.succeed(&["pin", &url, "before", "--at", "3", "--for", "7d"]).await;
+    let pin = place.json(&["pin", &url, "now"]).await;
+    assert_eq!((pin["name"].as_str(), pin["seq"].as_u64()), (Some("now"), Some(9)));
+    shop.catch_up().await.unwrap();
+    let pins = place.json(&["pins", &url]).await;
+    let known = shop.pins();
+    for (listed, (name, pin)) in pins.as_array().unwrap().iter().zip(&known) {
+        assert_eq!((listed["name"].as_str(), listed["seq"].as_u64()), (Some(name.as_str()), Some(pin.seq)));
+        let expires = parquedb::Timestamp::from_micros(pin.expires).to_string();
+        assert_eq!(listed["expires"], expires);
+    }
+    assert_eq!(known.len(), 2);
+    let shown = place.succeed(&["pins", &url]).await;
+    assert!(shown.starts_with("pin     commit  until\nbefore       3  "), "{shown}");
+    place.succeed(&["unpin", &url, "before"]).await;
+    let error = place.fail(&["unpin", &url, "before"]).await;
+    assert!(error.contains("has no pin `before`; there are: now"), "{error}");
+    let error = place.fail(&["pin", &url, "later", "--at", "99"]).await;
+    assert!(error.contains("there is no commit 99"), "{error}");
+    let lines = redacted(&place.succeed(&["log", &url, "--limit", "3"]).await, &place);
+    let what: Vec<&str> = lines.lines().skip(1).map(|line| line.rsplit("  ").next().unwrap()).collect();
+    assert_eq!(what, ["unpins before", "pins 9 as now", "pins 3 as before"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_is_checked() {
     let place = Place::folder();
     let shown = place.succeed(&["check-store", &place.url("new"), "--rounds", "2"]).await;
