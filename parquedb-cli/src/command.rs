@@ -4,10 +4,12 @@ mod argument;
 mod backup;
 mod bar;
 mod check_store;
+mod compact;
 mod files;
 mod gc;
 mod inspect;
 mod log;
+mod maintain;
 mod pin;
 mod scrub;
 mod table;
@@ -33,7 +35,9 @@ pub(crate) enum Command {
     Scrub(scrub::Scrub),
     Backup(backup::Backup),
     Restore(backup::Restore),
+    Compact(compact::Compact),
     Gc(gc::Gc),
+    Maintain(maintain::Maintain),
     Pin(pin::Pin),
     Unpin(pin::Unpin),
     Pins(pin::Pins),
@@ -50,7 +54,9 @@ impl Command {
             Self::Scrub(command) => command.run().await,
             Self::Backup(command) => command.run().await,
             Self::Restore(command) => command.run().await,
+            Self::Compact(command) => command.run().await,
             Self::Gc(command) => command.run().await,
+            Self::Maintain(command) => command.run().await,
             Self::Pin(command) => command.run().await,
             Self::Unpin(command) => command.run().await,
             Self::Pins(command) => command.run().await,

@@ -650,6 +650,48 @@ async fn a_user_who_is_wrong_is_told_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_files_are_joined_and_a_database_is_maintained() {
+    for place in Place::both() {
+        let shop = filled(&place, "shop").await;
+        for round in 0..6 {
+            shop.sale.insert_many(sales(1000 + 20 * round..1020 + 20 * round)).await.unwrap();
+            shop.flush().await.unwrap();
+        }
+        let (url, before, seq) = (place.url("shop"), rows(&shop, shop.seq()).await, shop.seq());
+        let report = place.json(&["compact", &url, "--full"]).await;
+        for table in ["Sale", "LargeSales", "ShopTotals"] {
+            let table = &report["tables"][table];
+            assert_eq!((table["files_before"].as_u64(), table["files_after"].as_u64()), (Some(7), Some(1)));
+        }
+        shop.catch_up().await.unwrap();
+        assert_eq!(rows(&shop, shop.seq()).await, before);
+        assert_eq!(rows(&shop, seq).await, before);
+        let files = place.succeed(&["files", &url, "--table", "ShopTotals"]).await;
+        assert!(files.contains(" merged  "), "{files}");
+        let log = place.succeed(&["log", &url, "--limit", "4"]).await;
+        assert!(log.contains("Sale 7 files compacted to 1"), "{log}");
+        assert_eq!(place.found("shop").await, []);
+        let shown = place.succeed(&["compact", &url]).await;
+        assert!(shown.starts_with("table"), "{shown}");
+
+        let copy = place.url("copy");
+        place.succeed(&["backup", &url, &copy]).await;
+        assert_eq!(place.found("copy").await, []);
+        assert_eq!(rows(&place.open("copy").await, seq).await, before);
+
+        shop.sale.insert_many(sales(5000..5010)).await.unwrap();
+        let done = place.json(&["maintain", &url]).await;
+        assert_eq!(
+            (done["compacted"].is_null(), done["collected"]["dry_run"].as_bool()),
+            (true, Some(false))
+        );
+        assert_eq!(place.found("shop").await, []);
+        let shown = place.succeed(&["maintain", &url, "--no-gc", "--no-compact"]).await;
+        assert!(shown.starts_with("refreshed no view") && !shown.contains("deleted"), "{shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pins_are_made_listed_and_taken_away() {
     let place = Place::folder();
     let shop = filled(&place, "shop").await;

@@ -59,6 +59,21 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
 }
 
+/// Reads `4096B`, `64KiB`, `128MiB` or `1GiB`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let wrong = || "not a number with one of the units B, KiB, MiB, GiB, such as 128MiB".to_owned();
+    let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let bytes: u64 = match &text[digits.len()..] {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(bytes).ok_or_else(|| "too large".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +85,16 @@ mod tests {
         }
         for text in ["", "5", "h", "-1h", "1.5h", "1w", "1 h", "99999999999999999d"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_a_unit() {
+        for (text, bytes) in [("7B", 7), ("64KiB", 65_536), ("128MiB", 128 << 20), ("2GiB", 2 << 30)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "5", "1MB", "1.5GiB", "99999999999999GiB"] {
+            assert!(size(text).is_err(), "{text}");
         }
     }
 

@@ -60,7 +60,7 @@ impl Gc {
     }
 }
 
-fn text(report: &GarbageReport) -> Result<String, Failure> {
+pub(super) fn text(report: &GarbageReport) -> Result<String, Failure> {
     let mut out = String::new();
     if report.dry_run {
         for garbage in report.commits.iter().chain(&report.checkpoints).chain(&report.files) {

@@ -210,6 +210,7 @@ pub(super) fn files_table(files: &[FileInfo]) -> String {
     let row = |file: &FileInfo| {
         let commits = match (file.first_seq, file.last_seq) {
             (first, last) if first == last => first.to_string(),
+            (first, last) if file.merged => format!("{first}–{last} merged"),
             (first, last) => format!("{first}–{last}"),
         };
         let size = HumanBytes(file.size).to_string();
