@@ -144,6 +144,9 @@ impl Inner {
         self.collect_files(writer, &mut report).await?;
         if let Some(age) = options.orphans_after {
             self.collect_orphans(writer, &mut report, now, age).await?;
+            if !options.dry_run {
+                report.staging = self.store.sweep_staging(ORPHAN_AGE).await?;
+            }
         }
         if !options.dry_run && writer.last_checkpoint.is_none_or(|seq| seq < floor) && floor > 0 {
             // The hint may name a checkpoint that is gone.

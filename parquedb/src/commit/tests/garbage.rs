@@ -327,3 +327,20 @@ async fn a_damaged_checkpoint_keeps_the_log_before_it() {
     assert!(error.to_string().contains(&format!("{last:020}.k")), "{error}");
     assert_eq!(place.objects("log").await, before);
 }
+
+#[tokio::test]
+async fn files_that_an_interrupted_write_left_on_disk_are_swept() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(Store::open(folder.path().to_str().unwrap()).unwrap(), options()).await.unwrap();
+    log.commit(write("A", 0..1)).await.unwrap();
+    let left = folder.path().join("log/00000000000000000002.c#77");
+    let young = folder.path().join("log/00000000000000000002.c#78");
+    for path in [&left, &young] {
+        std::fs::write(path, "torn").unwrap();
+    }
+    let old = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    std::fs::File::options().write(true).open(&left).unwrap().set_modified(old).unwrap();
+    assert_eq!(collect(&log).await.staging, 1);
+    assert!(!left.exists() && young.exists());
+    log.commit(write("A", 1..2)).await.unwrap();
+}
