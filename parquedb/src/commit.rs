@@ -11,6 +11,8 @@ mod checkpoint;
 mod compact;
 mod counters;
 mod create;
+#[doc(hidden)]
+pub mod decoding;
 mod envelope;
 mod exclusive;
 mod files;
@@ -18,6 +20,7 @@ mod flush;
 mod footprint;
 mod garbage;
 pub mod history;
+mod ipc;
 mod layout;
 mod options;
 mod pins;

@@ -6,6 +6,7 @@ mod bad_input;
 mod commands;
 mod corpus;
 mod cost;
+mod decoders;
 mod end_to_end;
 mod interrupted_ingest;
 mod killed_writers;

@@ -2,11 +2,11 @@
 //! commit that lost its slot moves to the next one without being encoded again.
 
 use super::envelope::{Builder, Header, Sealed, Section};
+use super::ipc;
 use super::snapshot::{DataFile, Pin};
 use crate::declare::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
 use arrow::ipc::CompressionType;
-use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow::record_batch::RecordBatch;
 use serde::de::DeserializeOwned;
@@ -323,10 +323,7 @@ fn read_rows(section: &Section, place: &str) -> Result<InlineRows> {
     let table = String::from_utf8(name.to_vec()).map_err(|error| corrupt(error.to_string()))?;
     let start = (2 + length).next_multiple_of(8);
     let stream = bytes.get(start..).ok_or_else(|| corrupt("there are none".to_owned()))?;
-    let reader = StreamReader::try_new(std::io::Cursor::new(stream), None)
-        .map_err(|error| corrupt(error.to_string()))?;
-    let batches: Vec<RecordBatch> =
-        reader.collect::<Result<_, _>>().map_err(|error| corrupt(error.to_string()))?;
-    let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+    let batches = ipc::read(stream).map_err(corrupt)?;
+    let rows = batches.iter().fold(0, |rows: u64, batch| rows.saturating_add(batch.num_rows() as u64));
     Ok(InlineRows { table, batches, rows, bytes: bytes.len() as u64 })
 }

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -68,8 +69,7 @@ pub(super) fn seal(state: &State, repeats: &Repeats, writer_id: Uuid) -> Result<
     };
     let mut json = Vec::new();
     write_json(&mut json, &manifest)?;
-    let compressed = zstd::stream::encode_all(json.as_slice(), 3)
-        .map_err(|error| Error::with_source(ErrorKind::Invalid, "cannot compress a checkpoint", error))?;
+    let compressed = deflate(&json)?;
     let mut builder = Builder::new(1, compressed.len())?;
     builder.section(kind::MANIFEST, |buffer| {
         buffer.extend_from_slice(&compressed);
@@ -94,9 +94,7 @@ pub(super) fn open(bytes: &Bytes, seq: u64, url: &str) -> Result<(State, Repeats
     let section = opened.sections.iter().find(|section| section.kind == kind::MANIFEST);
     let section =
         section.ok_or_else(|| Error::corrupt(format!("checkpoint {place} has no manifest section")))?;
-    let json = zstd::stream::decode_all(section.bytes.as_ref()).map_err(|error| {
-        Error::with_source(ErrorKind::Corrupt, format!("checkpoint {place} cannot be decompressed"), error)
-    })?;
+    let json = inflate(&section.bytes, &place)?;
     let section = Section { kind: section.kind, optional: false, bytes: Bytes::from(json) };
     let manifest: Manifest = read_json(&section, &place)?;
     let restored = |table: StoredTable| {
@@ -123,6 +121,29 @@ pub(super) fn open(bytes: &Bytes, seq: u64, url: &str) -> Result<(State, Repeats
     let tip = Tip { seq, commit_id, hash, time };
     let repeats = Repeats::restored(manifest.batch_ids, manifest.producers);
     Ok((State { snapshot: Arc::new(snapshot), tip, removed: manifest.removed }, repeats))
+}
+
+/// How much larger than its compressed bytes a manifest may be: its names and checksums do not compress well.
+const LARGEST_RATIO: u64 = 1000;
+const ALWAYS_ALLOWED: u64 = 1 << 20;
+
+pub(super) fn deflate(json: &[u8]) -> Result<Vec<u8>> {
+    zstd::stream::encode_all(json, 3)
+        .map_err(|error| Error::with_source(ErrorKind::Invalid, "cannot compress a checkpoint", error))
+}
+
+pub(super) fn inflate(bytes: &[u8], place: &str) -> Result<Vec<u8>> {
+    let failed = |error| {
+        Error::with_source(ErrorKind::Corrupt, format!("checkpoint {place} cannot be decompressed"), error)
+    };
+    let limit = (bytes.len() as u64).saturating_mul(LARGEST_RATIO).max(ALWAYS_ALLOWED);
+    let mut json = Vec::new();
+    let decoder = zstd::stream::Decoder::new(bytes).map_err(failed)?;
+    decoder.take(limit + 1).read_to_end(&mut json).map_err(failed)?;
+    if json.len() as u64 > limit {
+        return Err(Error::corrupt(format!("checkpoint {place} has a manifest of more than {limit} bytes")));
+    }
+    Ok(json)
 }
 
 const HEAD_MAGIC: &[u8; 8] = b"PQDBHEAD";

@@ -264,3 +264,28 @@ pub(super) fn open_header(bytes: &[u8], kind: ObjectKind, seq: u64, place: &str)
     }
     Ok(header)
 }
+
+/// Makes magic, version, length and all checksums right: for tests of what lies behind them.
+pub(super) fn repair(bytes: &mut Vec<u8>, kind: ObjectKind) {
+    if bytes.len() < HEADER + FOOTER {
+        return;
+    }
+    bytes[..8].copy_from_slice(kind.magic());
+    bytes[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+    let checksum = crc32c::crc32c(&bytes[..124]);
+    bytes[124..128].copy_from_slice(&checksum.to_le_bytes());
+    let count = usize::from(u16::from_le_bytes(field(bytes, 10)));
+    for at in (0..count).map(|index| HEADER + index * ENTRY) {
+        let Some(entry) = bytes.get(at..at + ENTRY) else { break };
+        let (offset, length) = (u64::from_le_bytes(field(entry, 8)), u64::from_le_bytes(field(entry, 16)));
+        let content = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..));
+        let content = content.and_then(|content| content.get(..usize::try_from(length).ok()?));
+        let Some(checksum) = content.map(xxh3_64) else { continue };
+        bytes[at + 24..at + 32].copy_from_slice(&checksum.to_le_bytes());
+    }
+    let end = bytes.len() - FOOTER;
+    let length = bytes.len() as u64;
+    bytes[end..end + 8].copy_from_slice(&length.to_le_bytes());
+    let hash = blake3::hash(&bytes[..end + 8]);
+    bytes[end + 8..].copy_from_slice(hash.as_bytes());
+}

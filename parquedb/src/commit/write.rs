@@ -6,7 +6,7 @@ use super::envelope::{self, Header, ObjectKind, Sealed};
 use super::footprint::Footprint;
 use super::repeats::GAPS;
 use super::state::{Applied, State};
-use super::{Changes, Committed, Inner, LogOptions, Sequence, TableWrite, Writer, files, layout, read};
+use super::{Changes, Committed, Inner, LogOptions, Sequence, TableWrite, Writer, files, ipc, layout, read};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 use crate::store::failure::{PutFailure, classify, explain};
@@ -245,7 +245,7 @@ impl Inner {
             if write.batches.is_empty() {
                 continue;
             }
-            if memory_size(&write.batches) > self.options.inline_limit_bytes {
+            if memory_size(&write.batches) > self.options.inline_limit_bytes.min(ipc::LARGEST / 2) {
                 large.push(files::write(
                     &self.store,
                     write.table,
