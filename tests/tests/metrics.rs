@@ -168,6 +168,25 @@ fn exposes(metrics: &Metrics) {
 }
 
 #[tokio::test]
+async fn joined_files_are_compactions_and_change_no_row() {
+    let place = Place::new();
+    let db = place.open().await;
+    for step in 0..5 {
+        db.trip.insert_many(trips(step * 10, 10)).await.unwrap();
+        db.flush().await.unwrap();
+    }
+    let files =
+        |metrics: &Metrics| metrics.members.iter().find(|member| member.name == "Trip").unwrap().files;
+    let before = db.metrics();
+    assert_eq!((before.compactions, files(&before)), (0, 5));
+    db.maintain().await.unwrap();
+    let after = db.metrics();
+    assert!(after.compactions >= 1 && files(&after) < 5, "{after}");
+    assert_eq!((after.rows, after.view_rows), (before.rows, before.view_rows));
+    assert_eq!(samples(&after.to_prometheus())["parquedb_compactions_total"], after.compactions as f64);
+}
+
+#[tokio::test]
 async fn lost_slots_are_rebases_and_what_does_not_go_together_a_conflict() {
     let place = Place::new();
     let (one, two) = (place.open().await, place.open().await);

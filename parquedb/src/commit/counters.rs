@@ -25,6 +25,7 @@ pub(super) struct Counters {
     conflicts: AtomicU64,
     flushes: AtomicU64,
     checkpoints: AtomicU64,
+    compactions: AtomicU64,
     latency: Histogram,
     written: Mutex<BTreeMap<String, Written>>,
 }
@@ -37,6 +38,7 @@ pub(crate) struct Counts {
     pub(crate) conflicts: u64,
     pub(crate) flushes: u64,
     pub(crate) checkpoints: u64,
+    pub(crate) compactions: u64,
     pub(crate) latency: Quantiles,
     /// By table.
     pub(crate) written: BTreeMap<String, Written>,
@@ -54,6 +56,7 @@ impl Counters {
             conflicts: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
+            compactions: AtomicU64::new(0),
             latency: Histogram::of_durations()?,
             written: Mutex::default(),
         })
@@ -62,6 +65,9 @@ impl Counters {
     /// A commit of this process, of so many bytes, is in the log. Says so in the current span.
     pub(super) fn committed(&self, seq: u64, bytes: usize, body: &Body) {
         one_more(&self.commits);
+        if !body.compacted.is_empty() {
+            one_more(&self.compactions);
+        }
         let mut rows = 0;
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let mut count = |table: &String, more: Written| {
@@ -81,7 +87,9 @@ impl Counters {
         }
         drop(written);
         rows += body.replaced.iter().map(|replaced| replaced.file.rows).sum::<u64>();
-        let tables = body.inline.len() + body.added.len() + body.replaced.len();
+        let compacted = body.compacted.iter().flat_map(|compaction| &compaction.added);
+        rows += compacted.map(|file| file.rows).sum::<u64>();
+        let tables = body.inline.len() + body.added.len() + body.replaced.len() + body.compacted.len();
         let span = tracing::Span::current();
         span.record("seq", seq).record("tables", tables).record("rows", rows).record("bytes", bytes);
         tracing::debug!(seq, tables, rows, bytes, "committed");
@@ -124,6 +132,7 @@ impl Counters {
             conflicts: number(&self.conflicts),
             flushes: number(&self.flushes),
             checkpoints: number(&self.checkpoints),
+            compactions: number(&self.compactions),
             latency: self.latency.quantiles(),
             written: self.written.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }

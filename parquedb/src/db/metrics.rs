@@ -68,6 +68,8 @@ pub struct Metrics {
     pub flushes: u64,
     /// Checkpoints written.
     pub checkpoints: u64,
+    /// Commits that joined small files into larger ones.
+    pub compactions: u64,
     /// What each collection and view consists of, by name.
     pub members: Vec<MemberMetrics>,
     /// How far each view is behind, each after its source.
@@ -169,6 +171,7 @@ impl Connection {
             queue: self.0.queue.depth(),
             flushes: counts.flushes,
             checkpoints: counts.checkpoints,
+            compactions: counts.compactions,
             views: self.lags(&snapshot),
             members,
         }
@@ -210,6 +213,7 @@ impl fmt::Display for Metrics {
             row("conflicts", &[self.conflicts]),
             row("flushes", &[self.flushes]),
             row("checkpoints", &[self.checkpoints]),
+            row("compactions", &[self.compactions]),
             row("batches waiting", &[self.queue.batches]),
             row("batches without room", &[self.queue.outside]),
             row("bytes waiting", &[self.queue.bytes]),

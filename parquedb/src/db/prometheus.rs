@@ -62,6 +62,7 @@ impl Metrics {
             ("conflicts_total", "Changes that did not go with another commit.", self.conflicts),
             ("flushes_total", "Moves of inline rows to files.", self.flushes),
             ("checkpoints_total", "Checkpoints written.", self.checkpoints),
+            ("compactions_total", "Commits that joined small files.", self.compactions),
         ];
         for (name, help, value) in counters {
             text.one(name, "counter", help, value);
