@@ -203,7 +203,17 @@ impl Log {
                         outputs.push(Output { window, file });
                     }
                     Err(Problem::Other(error)) if error.kind() != ErrorKind::Corrupt => return Err(error),
-                    Err(problem) => self.set_apart(&window, problem, &mut apart, &mut damage),
+                    Err(problem) => {
+                        // While this process stood still, another may have replaced a file, and collection
+                        // deleted it.
+                        if matches!(&problem, Problem::Other(_))
+                            && !is_there(&*self.catch_up().await?, &window)
+                        {
+                            report.table(&window.table).conflicts += 1;
+                        } else {
+                            self.set_apart(&window, problem, &mut apart, &mut damage);
+                        }
+                    }
                 }
                 // One commit of several small results, but not so many that a conflict costs much.
                 if bytes >= options.target_bytes {

@@ -249,13 +249,14 @@ async fn two_compactions_at_once_replace_each_file_once() {
 }
 
 /// What another process does after the files were read and before they are replaced.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 enum Meanwhile {
     Append,
     Flush,
     Declare,
     Replace,
     Compact,
+    Collect(Arc<ManualClock>),
 }
 
 #[derive(Debug)]
@@ -288,6 +289,12 @@ impl MergeStates for Other {
                 log.commit(changes).await?;
             }
             Meanwhile::Compact => drop(log.compact(CompactOptions::default(), None).await?),
+            Meanwhile::Collect(clock) => {
+                log.compact(CompactOptions::default(), None).await?;
+                log.flush().await?;
+                clock.advance(48 * HOUR);
+                log.collect_garbage(GarbageOptions::default()).await?;
+            }
         }
         Ok(vec![batch(0..100)])
     }
@@ -308,7 +315,7 @@ async fn a_result_is_dropped_only_where_its_files_are_gone() {
         some_files(&one, "A", 5).await;
         one.commit(write("A", 800..802)).await.unwrap();
         let report = one
-            .compact(CompactOptions::default(), Some(Arc::new(Other(two.clone(), meanwhile))))
+            .compact(CompactOptions::default(), Some(Arc::new(Other(two.clone(), meanwhile.clone()))))
             .await
             .unwrap();
         let table = &report.tables["A"];
@@ -322,6 +329,23 @@ async fn a_result_is_dropped_only_where_its_files_are_gone() {
         two.catch_up().await.unwrap();
         assert_eq!(files(&two, "A"), files(&one, "A"));
     }
+}
+
+/// Another process replaces the files and deletes them while this one stands still.
+#[tokio::test]
+async fn files_that_were_collected_meanwhile_are_no_damage() {
+    let place = Place::new();
+    let (one, two) = (place.open().await, place.open().await);
+    some_files(&one, "A", 4).await;
+    some_files(&one, "B", 4).await;
+    let expected = in_order(&one, &one.snapshot(), "B").await;
+    let other = Other(two.clone(), Meanwhile::Collect(Arc::clone(&place.clock)));
+    let report = one.compact(CompactOptions::default(), Some(Arc::new(other))).await.unwrap();
+    for table in report.tables.values() {
+        assert_eq!((table.files_replaced, table.conflicts, table.files_after), (0, 1, 1), "{report:?}");
+    }
+    assert_eq!(place.objects("data").await.len(), 2);
+    assert_eq!(in_order(&one, &one.snapshot(), "B").await, expected);
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ struct Sum {
     faults: u64,
     commits: u64,
     collected: u64,
+    compacted: u64,
     hours: u64,
 }
 
@@ -83,6 +84,7 @@ async fn run(seed: u64, trace: Trace) -> Sum {
         faults,
         commits: commits as u64,
         collected: collected.floor,
+        compacted: world.compacted.get(),
         hours: (time::now() - start).as_secs() / 3600,
     }
 }
@@ -115,6 +117,7 @@ fn simulation_of_processes_keeps_every_promise_of_the_log() {
                     total.faults += sum.faults;
                     total.commits += sum.commits;
                     total.collected += u64::from(sum.collected > 0);
+                    total.compacted += sum.compacted;
                     total.hours += sum.hours;
                 }
             });
@@ -122,7 +125,7 @@ fn simulation_of_processes_keeps_every_promise_of_the_log() {
     });
     let (runs, total) = total.into_inner().unwrap();
     println!("{runs} seeds from {first} on: {total:?}");
-    assert!(runs < 50 || (total.faults > 1000 && total.collected > 0), "{total:?}");
+    assert!(runs < 50 || (total.faults > 1000 && total.collected > 0 && total.compacted > 500), "{total:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::super::*;
 use super::network::{Handle, SimulatedClock};
 use super::world::World;
 use crate::ErrorKind;
-use crate::commit::GarbageOptions;
+use crate::commit::{CompactOptions, CompactReport, GarbageOptions};
 use crate::error::Result;
 use crate::time;
 use futures::future::{Either, select};
@@ -170,7 +170,8 @@ impl<'a> Process<'a> {
             0..50 => return self.insert(log).await,
             50..55 => self.refresh(log).await,
             55..57 => self.replace(log).await,
-            57..67 => self.catch_up(log).await,
+            57..63 => self.catch_up(log).await,
+            63..67 => self.compact(log).await,
             67..74 => {
                 let result = log.flush().await;
                 self.outcome("flush", &result);
@@ -332,6 +333,15 @@ impl<'a> Process<'a> {
         let life = Duration::from_secs(world.below(24 * 3600));
         let result = log.pin(&name, None, life).await;
         self.outcome("pin", &result);
+    }
+
+    async fn compact(&self, log: &Log) {
+        let min_files = 2 + usize::try_from(self.world.below(3)).unwrap();
+        let options = CompactOptions { min_files, target_bytes: 32 << 10, full: self.world.one_in(4) };
+        let result = log.compact(options, None).await;
+        let did = result.as_ref().ok().map(CompactReport::files_replaced);
+        self.world.compacted.set(self.world.compacted.get() + did.unwrap_or(0));
+        self.outcome(&format!("compact {did:?}"), &result);
     }
 
     async fn collect(&self, log: &Log) {

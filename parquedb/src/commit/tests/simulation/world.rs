@@ -8,7 +8,7 @@ use crate::commit::scrub::{ScrubOptions, scrub};
 use crate::commit::state::State;
 use crate::testing::Random;
 use crate::time::{self, Instant};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) acknowledged: RefCell<u64>,
     /// What reads of past snapshots gave.
     pub(super) read: RefCell<BTreeMap<u64, Tables>>,
+    /// Files that compaction has replaced.
+    pub(super) compacted: Cell<u64>,
     pub(super) trace: Trace,
     pub(super) is_exclusive: bool,
     files: RefCell<HashMap<String, FileRows>>,
@@ -50,6 +52,7 @@ impl World {
             abandoned: RefCell::default(),
             acknowledged: RefCell::default(),
             read: RefCell::default(),
+            compacted: Cell::default(),
             trace,
             is_exclusive: exclusive,
             files: RefCell::default(),
