@@ -431,3 +431,45 @@ async fn maintenance_goes_on_past_what_fails_and_runs_in_a_loop() {
     tokio::time::timeout(Duration::from_secs(20), followed).await.unwrap();
     running.stop();
 }
+
+/// `PARQUEDB_COMMITS=10000` for the figure in the benchmarks.
+#[tokio::test]
+async fn after_maintenance_many_commits_read_like_one() {
+    let number = std::env::var("PARQUEDB_COMMITS").map_or(600, |text| text.parse().unwrap());
+    let visits = |count| (0..count).map(|id| visit_from(id, id % 1000, None));
+    let open = async |name: &str| second::Db::open(format!("memory:///maintained-{name}")).await.unwrap();
+    let (many, once) = (open("many").await, open("once").await);
+    for visit in visits(number) {
+        many.visit.insert(visit).await.unwrap();
+    }
+    once.visit.insert_many(visits(number).collect::<Vec<_>>()).await.unwrap();
+    once.flush().await.unwrap();
+    let before = many.requests();
+    let done = many.maintain().await.unwrap();
+    println!("maintenance after {number} commits: {:?}", many.requests() - before);
+    // What remains is too little to be worth joining.
+    many.flush().await.unwrap();
+    let compacted = done.compacted.is_some();
+    let mut costs = Vec::new();
+    for name in ["many", "once"] {
+        let reader =
+            second::Db::builder().read_only().open(format!("memory:///maintained-{name}")).await.unwrap();
+        let opened = reader.requests();
+        let read = reader.visit.all().read().await.unwrap();
+        let requests = reader.requests() - opened;
+        let pages = reader.slow_pages.all().read().await.unwrap();
+        assert_eq!((read.rows.len(), pages.rows.len()), (usize::try_from(number).unwrap(), 3));
+        println!(
+            "{name}: opened by {opened:?}, rows by {requests:?}, {:?}, view by {:?}",
+            read.metrics, pages.metrics
+        );
+        costs.push((opened.get, read.metrics, pages.metrics));
+    }
+    let ((opened, rows, pages), (_, rows_once, pages_once)) = (&costs[0], &costs[1]);
+    assert!(*opened <= 8, "{costs:?}");
+    if number >= 2000 {
+        assert!(compacted && rows.bytes * 2 <= rows_once.bytes * 3, "{costs:?}");
+        assert!(pages.bytes <= pages_once.bytes * 20, "{costs:?}");
+    }
+    assert!(rows.files <= 5, "{costs:?}");
+}
