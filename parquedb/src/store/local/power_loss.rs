@@ -34,6 +34,8 @@ const ROOT: &str = "new/db";
 
 #[derive(Debug, Default)]
 struct Statistics {
+    began: usize,
+    acknowledged: usize,
     operations: usize,
     states: usize,
     disks: usize,
@@ -105,6 +107,8 @@ fn lose_power(history: &History, seed: u64, statistics: &mut Statistics) -> Resu
             }
         }
     }
+    statistics.began += began.len();
+    statistics.acknowledged += acknowledged.len();
     Ok(())
 }
 
@@ -157,11 +161,12 @@ fn crash_of_the_power_loses_no_acknowledged_commit() {
             panic!("{violation}\nrepeat with PARQUEDB_SEED={seed} PARQUEDB_SEEDS=1");
         }
     }
-    let Statistics { operations, states, disks, real } = statistics;
+    let Statistics { began, acknowledged, operations, states, disks, real } = statistics;
     println!(
-        "power loss: {states} states after {operations} operations, seeds {seeds:?}; {disks} different \
+        "power loss: {states} states after {operations} operations, {acknowledged} of {began} commits acknowledged, seeds {seeds:?}; {disks} different \
          disks opened in memory, {real} of them also in a folder"
     );
+    assert!(acknowledged * 10 >= began * 9, "only {acknowledged} of {began} commits were acknowledged");
     assert!(states >= 4_000 * (seeds.end - seeds.start) as usize, "only {states} states");
 }
 

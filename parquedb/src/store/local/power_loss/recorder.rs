@@ -139,6 +139,11 @@ impl Recorder {
         (is_reached, go)
     }
 
+    /// No sync has to wait any more.
+    pub(super) fn go_on(&self) {
+        *self.gate.lock().unwrap() = None;
+    }
+
     fn noted<T>(&self, action: impl FnOnce(&mut Log) -> io::Result<T>) -> io::Result<T> {
         action(&mut self.record.log.lock().unwrap())
     }
