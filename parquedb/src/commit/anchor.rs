@@ -23,7 +23,7 @@ use std::time::Duration;
 pub(super) const GRACE: Duration = Duration::from_secs(3600);
 
 /// For so long after the end of the log was known nobody needs to look at the anchor.
-const TRUSTED: Duration = Duration::from_secs(1800);
+pub(super) const TRUSTED: Duration = Duration::from_secs(1800);
 
 /// Files that were written longer ago may not be committed any more, because garbage collection takes
 /// files of seven days that nobody names for left behind.

@@ -1,6 +1,6 @@
 //! Appends a commit: prepares it, creates its object, and finds out what became of it.
 
-use super::anchor::{Anchor, Moment, UPLOAD_LIFE};
+use super::anchor::{Anchor, Moment, TRUSTED, UPLOAD_LIFE};
 use super::body::{Body, InlineRows, Intent, SequenceRange, memory_size};
 use super::envelope::{self, Header, ObjectKind, Sealed};
 use super::footprint::Footprint;
@@ -296,12 +296,29 @@ impl Inner {
                 Ok(Placed::Ours) => {
                     let is_anchored = self.is_anchored(writer).await.map_err(unknown)?;
                     let pending = writer.pending.take();
+                    let is_old = sent.elapsed(clock) >= TRUSTED;
                     if let Some(pending) = pending.filter(|_| is_anchored) {
                         self.accept(writer, &pending)?;
                         tracing::Span::current().record("attempts", attempts);
                         return Ok(Appended::Written);
                     }
                     self.reload(writer).await?;
+                    // Others may have followed it, and collected it, before this process heard that it was
+                    // there: then it is in the log, and a second one would repeat its rows. One that was
+                    // sent just now is too young for that.
+                    if is_old {
+                        if self.repeated(&body.intent)? {
+                            return Ok(Appended::Repeated);
+                        }
+                        return Err(Error::new(
+                            ErrorKind::OutcomeUnknown,
+                            format!(
+                                "this process stood still while commit {} was on its way to {}, and the log was collected meanwhile; send it again with the same batch ids, or look",
+                                sealed.header.commit_id,
+                                self.store.url()
+                            ),
+                        ));
+                    }
                 }
                 Ok(Placed::Theirs(bytes)) => {
                     writer.pending = None;

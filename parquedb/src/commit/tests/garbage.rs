@@ -165,6 +165,38 @@ async fn too_short_a_retention_is_refused() {
     assert_eq!(log.collect_garbage(options).await.unwrap_err().kind(), ErrorKind::Invalid);
 }
 
+/// A commit lands, and its writer stands still before it hears of that. Others follow the commit, flush its
+/// rows and collect its object: made once more, it would repeat its rows.
+#[test]
+fn fault_of_a_writer_that_slept_before_its_answer_came_repeats_no_rows() {
+    crate::time::simulate(async {
+        for id in [None, Some("once")] {
+            let place = Place::new();
+            let (sleeper, log) = (place.open().await, place.open().await);
+            place.faults.plan(Request::Put, "log/", 0, 1, Fault::ApplyThenHang);
+            let mut changes = write("B", 900..901);
+            changes.batch_ids.extend(id.map(str::to_owned));
+            let committing = tokio::spawn(async move { (sleeper.commit(changes).await, sleeper) });
+            while place.objects("log").await.len() < 2 {
+                tokio::task::yield_now().await;
+            }
+            work(&place, &log, 60).await;
+            assert!(collect(&log).await.floor > 1);
+            let (committed, sleeper) = committing.await.unwrap();
+            match id {
+                Some(_) => assert!(committed.unwrap().repeated),
+                None => assert_eq!(committed.unwrap_err().kind(), ErrorKind::OutcomeUnknown),
+            }
+            // It knows the log as it is, and goes on.
+            sleeper.commit(write("B", 901..902)).await.unwrap();
+            let check = place.open().await;
+            let values: Vec<_> =
+                rows(&check, &check.snapshot(), "B").await.into_iter().map(|(_, n)| n).collect();
+            assert_eq!(values, [900].into_iter().chain(0..60).chain([901]).collect::<Vec<_>>());
+        }
+    });
+}
+
 /// A writer that slept while the log went on and was collected under it would find its slot free.
 #[tokio::test]
 async fn a_writer_that_slept_through_a_collection_builds_on_no_garbage() {
