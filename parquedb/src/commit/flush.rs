@@ -81,7 +81,7 @@ impl Inner {
             self.write_checkpoint(writer).await?;
         }
         if writer.head_seq != writer.state.tip.seq {
-            self.put_head(writer).await?;
+            self.hint(writer).await;
         }
         Ok(())
     }
@@ -140,7 +140,15 @@ impl Inner {
         if commits > 0 && is_due { self.put_head(writer).await } else { Ok(()) }
     }
 
-    pub(super) async fn put_head(&self, writer: &mut Writer) -> Result<()> {
+    /// Writes the hint, if the store lets us. Nothing depends on it, and it is the one key that all processes
+    /// write, which some stores throttle.
+    pub(super) async fn hint(&self, writer: &mut Writer) {
+        if let Err(error) = self.put_head(writer).await {
+            tracing::warn!(url = self.store.url(), %error, "the hint was not written; the next one will be");
+        }
+    }
+
+    async fn put_head(&self, writer: &mut Writer) -> Result<()> {
         let hint = Hint { seq: writer.state.tip.seq, checkpoint: writer.last_checkpoint };
         self.store.put(&Path::from(layout::HEAD), hint.encode()).await?;
         writer.head_seq = hint.seq;

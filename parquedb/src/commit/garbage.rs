@@ -151,7 +151,7 @@ impl Inner {
         if !options.dry_run && writer.last_checkpoint.is_none_or(|seq| seq < floor) && floor > 0 {
             // The hint may name a checkpoint that is gone.
             writer.last_checkpoint = Some(floor);
-            self.put_head(writer).await?;
+            self.hint(writer).await;
         }
         tracing::info!(
             url = self.store.url(),
