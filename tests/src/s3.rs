@@ -131,6 +131,11 @@ impl S3Server {
         objects.map(|(key, stored)| (key.clone(), stored.bytes.len() as u64)).collect()
     }
 
+    /// Has the server take every put from now on, whatever `If-None-Match` and `If-Match` say, as some do.
+    pub fn ignore_conditions(&self) {
+        self.shared.objects.lock().ignores_conditions = true;
+    }
+
     /// How many requests of each operation came in since the start or the last [`Self::forget`],
     /// those that met a fault included.
     #[must_use]
