@@ -421,6 +421,18 @@ async fn a_backup_is_the_database_and_a_second_one_copies_what_is_new() {
         insta::assert_snapshot!("backup", without_byte_counts(&shown));
         assert_copy(&place, &shop, "copy", 8).await;
 
+        // The copy begins with the checkpoint at commit 5.
+        for (arguments, expected) in [
+            (vec!["inspect", &copy, "3"], "commit 3 is no longer kept"),
+            (vec!["log", &copy, "--to", "3"], "commit 3 is no longer kept"),
+            (vec!["files", &copy, "--at", "3"], "commit 3 is not kept"),
+            (vec!["backup", &copy, &back, "--at", "3", "--no-pin"], "commit 3 is not kept"),
+            (vec!["restore", &copy, &back, "--at", "3"], "commit 3 is no longer kept"),
+        ] {
+            let error = place.fail(&arguments).await;
+            assert!(error.contains(expected) && error.contains('5'), "{arguments:?}: {error}");
+        }
+
         shop.catch_up().await.unwrap();
         shop.sale.insert_many(sales(500..503)).await.unwrap();
         shop.flush().await.unwrap();

@@ -69,6 +69,10 @@ impl Log {
             }
         }
         self.show(&mut page)?;
+        if listed == 0 {
+            // Not even the last one is kept.
+            history.commit(last).await?;
+        }
         if self.from.is_some() && listed < limit && oldest > first {
             // Tells why it is not there.
             history.commit(first).await?;
