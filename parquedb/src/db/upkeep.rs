@@ -151,10 +151,14 @@ impl Connection {
                 Err(error) => tracing::warn!(%error, "maintenance failed; it will be repeated"),
             }
             let wait = shaken(interval, Uuid::new_v4().as_u128());
-            crate::time::sleep(wait.saturating_sub(begun.elapsed()).max(interval / 4)).await;
+            let least = (interval / 4).max(LEAST_PAUSE);
+            crate::time::sleep(wait.saturating_sub(begun.elapsed()).max(least)).await;
         }
     }
 }
+
+/// Also an interval of nothing leaves the others some time.
+const LEAST_PAUSE: Duration = Duration::from_millis(1);
 
 /// A time of three to five quarters of another, by chance.
 fn shaken(interval: Duration, chance: u128) -> Duration {
