@@ -196,7 +196,14 @@ impl Inner {
             if floor == snapshot.floor || options.dry_run {
                 return Ok(floor);
             }
-            self.check_checkpoint(floor).await?;
+            if let Err(error) = self.check_checkpoint(floor).await {
+                // Another process may have collected it while this one stood still.
+                self.catch_up(writer).await?;
+                if writer.state.snapshot.floor > floor && attempt < ATTEMPTS {
+                    continue;
+                }
+                return Err(error);
+            }
             self.check_right(writer)?;
             match self.mark(writer, Watermark { floor, collected: 0 }).await {
                 Ok(()) => return Ok(floor),
