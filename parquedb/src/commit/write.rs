@@ -361,6 +361,9 @@ impl Inner {
             return self.reload(writer).await;
         }
         let state = writer.state.apply(&header, hash, &theirs, &place)?;
+        // It was read before the anchor was, so it is real. An anchor that stays behind could be collected
+        // just when the commit finds its slot, which would then be taken for garbage and made again.
+        writer.anchor.tip = state.tip;
         self.publish(writer, state, vec![Applied::new(&header, &theirs)]);
         Ok(())
     }

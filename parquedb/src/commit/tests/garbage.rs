@@ -312,6 +312,40 @@ async fn a_commit_that_lands_twice_is_no_anchor() {
     assert_eq!(reader.catch_up().await.unwrap().seq, log.catch_up().await.unwrap().seq);
 }
 
+/// A commit without ids that finds its slot while what its writer had known is collected is made once.
+#[tokio::test]
+async fn a_commit_beside_a_collection_is_made_once() {
+    let place = Place::new();
+    let options = LogOptions {
+        clock: Arc::clone(&place.clock) as _,
+        request_timeout: Duration::from_secs(2),
+        outcome_deadline: Duration::from_secs(10),
+        ..options()
+    };
+    let sleeper = Log::open(Store::new(Arc::clone(&place.inner), "db"), options).await.unwrap();
+    sleeper.commit(write("B", 500..501)).await.unwrap();
+    let log = place.open().await;
+    work(&place, &log, 30).await;
+    // The floor is raised, and nothing is deleted yet.
+    place.faults.plan(Request::Delete, "log/", 0, 1, Fault::FailBefore);
+    log.collect_garbage(GarbageOptions::default()).await.unwrap_err();
+    assert!(log.snapshot().floor > sleeper.snapshot().seq);
+    let slot = format!("log/{:020}.c", log.snapshot().seq + 1);
+    place.faults.plan(Request::Put, &slot, 0, 1, Fault::ApplyThenHang);
+    let collecting = async {
+        while !place.objects("log").await.contains(&format!("db/{slot}")) {
+            tokio::task::yield_now().await;
+        }
+        collect(&log).await
+    };
+    let (committed, collected) = tokio::join!(sleeper.commit(write("B", 700..701)), collecting);
+    assert!(!collected.commits.is_empty());
+    assert!(!committed.unwrap().repeated);
+    let check = place.open().await;
+    let made = rows(&check, &check.snapshot(), "B").await.into_iter().filter(|(_, n)| *n == 700);
+    assert_eq!(made.count(), 1);
+}
+
 #[tokio::test]
 async fn crash_at_every_request_of_a_collection_loses_nothing() {
     let mut at = 0;
