@@ -151,7 +151,7 @@ impl<'a> Process<'a> {
         let timeout = world.pick(&[2, 15, 15, 40_000]);
         let options = LogOptions {
             inline_limit_bytes: if world.one_in(3) { 600 } else { 1 << 20 },
-            flush_after_commits: world.pick(&[6, 20, 256]),
+            flush_after_commits: world.pick(&[12, 40, 256]),
             request_timeout: Duration::from_secs(timeout),
             outcome_deadline: Duration::from_secs(2 * timeout),
             clock: Arc::new(SimulatedClock { start: world.start, skew, drift }),
@@ -172,11 +172,11 @@ impl<'a> Process<'a> {
             55..57 => self.replace(log).await,
             57..63 => self.catch_up(log).await,
             63..67 => self.compact(log).await,
-            67..74 => {
+            67..72 => {
                 let result = log.flush().await;
                 self.outcome("flush", &result);
             }
-            74..84 => self.read_past(log).await,
+            72..84 => self.read_past(log).await,
             84..88 => {
                 let abandoned = world.abandoned.borrow_mut().pop();
                 if let Some(unit) = abandoned {
