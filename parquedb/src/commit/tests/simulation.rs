@@ -5,7 +5,7 @@ use super::*;
 use crate::testing::Random;
 use crate::time::{self, simulate};
 use network::{Handle, Weather};
-use process::Process;
+use process::{Habits, Process};
 use std::sync::Mutex;
 use world::{Trace, World};
 
@@ -56,16 +56,15 @@ async fn run(seed: u64, trace: Trace) -> Sum {
         stalls: *random.pick(&[0, 400, 150]),
         damages: random.one_in(8),
     };
-    let (damages, pace) = (weather.damages, *random.pick(&[200, 5_000, 60_000, 400_000]));
+    let pace = Duration::from_millis(*random.pick(&[200, 5_000, 60_000, 400_000]));
+    let habits = Habits { pace, bursts: random.one_in(3), damages: weather.damages };
     let exclusive = random.one_in(5);
     let start = time::now();
     let network = Handle::new(start, weather, random.fork());
     let count = 3 + usize::try_from(random.below(3)).unwrap();
     let world = World::new(network, start, random, trace, exclusive);
     let each = OPERATIONS / count as u64;
-    let processes: Vec<_> = (0..count)
-        .map(|index| Process::new(&world, index, each, Duration::from_millis(pace), damages))
-        .collect();
+    let processes: Vec<_> = (0..count).map(|index| Process::new(&world, index, each, &habits)).collect();
     futures::future::join_all(processes.iter().map(Process::run)).await;
     // What is under way lands, or never will.
     time::sleep(Duration::from_secs(24 * 3600)).await;

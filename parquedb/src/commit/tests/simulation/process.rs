@@ -12,15 +12,27 @@ use futures::future::{Either, select};
 use std::cell::{Cell, RefCell};
 
 pub(super) struct Process<'a> {
-    pub(super) world: &'a World,
-    pub(super) index: usize,
+    world: &'a World,
+    index: usize,
     /// Operations it still does.
-    pub(super) left: Cell<u64>,
-    pub(super) pace: Duration,
+    left: Cell<u64>,
+    pace: Duration,
     handle: RefCell<Handle>,
     made: Cell<i64>,
     sequence: Cell<u64>,
     damages: bool,
+    bursts: bool,
+}
+
+/// What all processes of a run do alike.
+#[derive(Debug)]
+pub(super) struct Habits {
+    /// The longest usual pause between two operations.
+    pub(super) pace: Duration,
+    /// They work in bursts, with hours between, and collect garbage often.
+    pub(super) bursts: bool,
+    /// They may meet damaged bodies.
+    pub(super) damages: bool,
 }
 
 /// Whether the process goes on.
@@ -30,22 +42,17 @@ enum End {
 }
 
 impl<'a> Process<'a> {
-    pub(super) fn new(
-        world: &'a World,
-        index: usize,
-        operations: u64,
-        pace: Duration,
-        damages: bool,
-    ) -> Self {
+    pub(super) fn new(world: &'a World, index: usize, operations: u64, habits: &Habits) -> Self {
         Self {
             world,
             index,
             left: Cell::new(operations),
-            pace,
+            pace: habits.pace,
             handle: RefCell::new(world.network.another()),
             made: Cell::new(0),
             sequence: Cell::new(0),
-            damages,
+            damages: habits.damages,
+            bursts: habits.bursts,
         }
     }
 
@@ -135,6 +142,8 @@ impl<'a> Process<'a> {
     async fn pause(&self) {
         let world = self.world;
         let most = match world.below(100) {
+            // Work for some seconds, then nothing for an hour or three: collections pass meanwhile.
+            0..20 if self.bursts => Duration::from_secs(3 * 3600),
             // Stopped, and woken hours later.
             0 => Duration::from_secs(5 * 3600),
             1..10 => self.pace * 20,
@@ -167,6 +176,7 @@ impl<'a> Process<'a> {
     async fn operate(&self, log: &Log) -> bool {
         let world = self.world;
         match world.below(100) {
+            0..10 if self.bursts => self.collect(log).await,
             0..50 => return self.insert(log).await,
             50..55 => self.refresh(log).await,
             55..57 => self.replace(log).await,
