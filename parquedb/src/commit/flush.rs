@@ -123,8 +123,10 @@ impl Inner {
         tracing::Span::current().record("seq", seq).record("bytes", sealed.bytes.len());
         match self.store.create(&path, sealed.bytes).await {
             Ok(()) => {}
-            // Another process wrote the same state.
-            Err(error) if classify(&error) == PutFailure::Occupied => {}
+            // Another process wrote the same state, or this is a 409, which says nothing.
+            Err(error)
+                if classify(&error) == PutFailure::Occupied
+                    && self.store.get_start(&path, 1).await?.is_some() => {}
             Err(error) => return Err(explain(error, "write", &path, self.store.url())),
         }
         writer.last_checkpoint = Some(seq);

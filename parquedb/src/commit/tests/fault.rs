@@ -297,3 +297,23 @@ fn fault_by_chance_in_any_request_leaves_each_commit_at_most_once() {
     println!("{faults} faults");
     assert!(faults > 100, "{faults}");
 }
+
+#[tokio::test]
+async fn fault_of_a_409_for_a_checkpoint_does_not_let_the_hint_name_one_that_is_not_there() {
+    let (store, log, inner) = faulty().await;
+    log.commit(write("A", 0..1)).await.unwrap();
+    store.plan(Request::Put, "ckpt/", 0, 1, Fault::Undecided);
+    assert_eq!(log.flush().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(
+        inner.head(&Path::from("db/HEAD")).await.is_err(),
+        "the hint names no checkpoint, or is not there"
+    );
+    log.flush().await.unwrap();
+    let again = open(&inner).await;
+    assert_eq!(again.store().requests().list, 0, "the hint is of use");
+    // Where another process was quicker, its checkpoint is as good.
+    log.commit(write("A", 1..2)).await.unwrap();
+    store.plan(Request::Put, "ckpt/", 0, 1, Fault::ApplyThenExists);
+    log.flush().await.unwrap();
+    check(&log, &inner, 2).await;
+}
