@@ -3,6 +3,7 @@
 
 use super::super::told::{SOURCE, is_fresh};
 use super::*;
+use crate::commit::CompactOptions;
 use crate::declare::definition::{CollectionDefinition, Definition};
 use crate::testing::{Fault, Request};
 use std::collections::BTreeMap;
@@ -56,6 +57,9 @@ pub(super) fn all() -> Vec<Scenario> {
         scenario!("garbage collection beside a writer", aged, collection_beside_writer),
         scenario!("garbage collection by two", aged, collection_by_two),
         scenario!("a writer that slept through a collection", written, sleeper),
+        scenario!("compaction", many_files, compaction),
+        scenario!("compaction beside a writer", many_files, compaction_beside_writer),
+        scenario!("compaction and a collection", many_files, compaction_and_collection),
     ]
 }
 
@@ -621,5 +625,64 @@ async fn sleeper(world: &World) -> Result<()> {
         tolerate(world, world.commit(&sleeper, Unit::new(20).rows(SOURCE, [20])).await)?;
         tolerate(world, sleeper.flush().await)?;
     }
+    Ok(())
+}
+
+/// Tables of several small files.
+async fn many_files(world: &World) -> Result<()> {
+    viewed(world).await?;
+    let log = world.open(0).await?;
+    for number in 100..105 {
+        world.commit(&log, Unit::new(number).rows(SOURCE, [number]).rows("B", [number])).await?;
+        world.commit(&log, Unit::new(number + 50).rows(SOURCE, [number])).await?;
+        log.flush().await?;
+    }
+    Ok(())
+}
+
+async fn compact(log: &Log) -> Result<u64> {
+    let options = CompactOptions { min_files: 2, full: true, ..CompactOptions::default() };
+    log.compact(options, None).await.map(|report| report.files_replaced())
+}
+
+async fn compaction(world: &World) -> Result<()> {
+    let log = world.open(0).await?;
+    assert!(compact(&log).await? > 0, "nothing was compacted");
+    world.commit(&log, Unit::new(20).rows(SOURCE, [20])).await?;
+    log.flush().await?;
+    assert!(compact(&log).await? > 0, "nothing was compacted again");
+    Ok(())
+}
+
+async fn compaction_beside_writer(world: &World) -> Result<()> {
+    let (one, two) = (world.open(0).await, world.open(1).await);
+    let compacting = async {
+        match &one {
+            Ok(log) => compact(log).await.map(|_| ()),
+            Err(error) => Err(error.clone()),
+        }
+    };
+    let writing = async {
+        let log = two.clone()?;
+        world.commit(&log, Unit::new(20).rows(SOURCE, [20])).await?;
+        log.flush().await?;
+        // The files that are being compacted are of no use any more.
+        world.commit(&log, Unit::new(21).replacing("B", [21])).await?;
+        compact(&log).await
+    };
+    let (compacted, written) = futures::join!(compacting, writing);
+    tolerate(world, compacted)?;
+    tolerate(world, written)?;
+    Ok(())
+}
+
+async fn compaction_and_collection(world: &World) -> Result<()> {
+    let log = world.open(0).await?;
+    compact(&log).await?;
+    world.clock.advance(2 * HOUR);
+    world.commit(&log, Unit::new(20).rows(SOURCE, [20])).await?;
+    log.flush().await?;
+    world.clock.advance(30 * HOUR);
+    assert!(collect(&log).await? > 0, "nothing was collected");
     Ok(())
 }
