@@ -140,3 +140,46 @@ fn simulation_of_a_seed_repeats_itself() {
         assert!(first.len() > 50, "seed {seed}: {first:?}");
     }
 }
+
+/// Collectors that begin at about the same time, over a slow store.
+async fn collections(seed: u64) {
+    let mut random = Random::new(seed);
+    let start = time::now();
+    let weather = Weather { fails: 0, stalls: 0, damages: false };
+    let network = Handle::new(start, weather, random.fork());
+    let world = World::new(network, start, random, Trace::default(), false);
+    let log = world.fresh().await;
+    for step in 0..8 {
+        let mut changes = write("A", step..step + 1);
+        changes.writes[0].replace = true;
+        log.commit(changes).await.unwrap();
+        log.flush().await.unwrap();
+        time::sleep(Duration::from_secs(1800)).await;
+    }
+    let collecting = (0..3).map(async |_| {
+        let store = Store::new(Arc::new(world.network.another()), "db");
+        let clock = Arc::new(network::SimulatedClock { start, skew: 0, drift: 0 });
+        let log = Log::open(store, LogOptions { clock, ..LogOptions::default() }).await.unwrap();
+        time::sleep(Duration::from_millis(world.below(300))).await;
+        let retention = Duration::from_secs(3600 + world.below(7200));
+        let options = crate::commit::GarbageOptions { retention, ..Default::default() };
+        if let Err(error) = log.collect_garbage(options).await {
+            let is_passing =
+                matches!(error.kind(), crate::ErrorKind::Conflict | crate::ErrorKind::Unavailable);
+            assert!(is_passing, "seed {seed}: {error:?}");
+        }
+    });
+    futures::future::join_all(collecting).await;
+    let state = world.check_log(&format!("seed {seed}")).await;
+    assert!(state.snapshot.floor > 0, "seed {seed}: nothing was collected");
+}
+
+#[test]
+fn simulation_of_collections_that_meet_finds_no_damage() {
+    for seed in seeds(60) {
+        println!(
+            "PARQUEDB_SEED={seed} PARQUEDB_SEEDS=1 cargo test -p parquedb --lib simulation_of_collections"
+        );
+        simulate(collections(seed));
+    }
+}
