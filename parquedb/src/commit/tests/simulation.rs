@@ -98,7 +98,7 @@ fn traced(seed: u64) -> (Sum, Vec<String>) {
 
 #[test]
 fn simulation_of_processes_keeps_every_promise_of_the_log() {
-    let mut seeds = seeds(60);
+    let mut seeds = seeds(500);
     let first = seeds.start;
     let next = Mutex::new(&mut seeds);
     let total = Mutex::new((0, Sum::default()));
