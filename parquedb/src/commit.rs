@@ -24,6 +24,7 @@ mod ipc;
 mod layout;
 mod options;
 mod pins;
+mod place;
 mod read;
 mod repeats;
 pub mod scrub;

@@ -2,8 +2,8 @@
 
 use super::body::Body;
 use super::envelope::{Header, ObjectKind};
+use super::place::place;
 use super::read::Loaded;
-use super::write::place;
 use super::{LogOptions, layout, read};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;

@@ -2,19 +2,16 @@
 
 use super::anchor::{Anchor, Moment, TRUSTED, UPLOAD_LIFE};
 use super::body::{Body, InlineRows, Intent, SequenceRange, memory_size};
-use super::envelope::{self, Header, ObjectKind, Sealed};
+use super::envelope::{Header, ObjectKind, Sealed};
 use super::footprint::Footprint;
+use super::place::{Placed, place, renew};
 use super::repeats::GAPS;
 use super::state::{Applied, State};
-use super::{Changes, Committed, Inner, LogOptions, Sequence, TableWrite, Writer, files, ipc, layout, read};
+use super::{Changes, Committed, Inner, Sequence, TableWrite, Writer, files, ipc, layout, read};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::Store;
-use crate::store::failure::{PutFailure, classify, explain};
-use crate::time;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use std::sync::Arc;
-use std::time::Duration;
 use uuid::Uuid;
 
 /// A commit whose outcome is not known.
@@ -32,99 +29,6 @@ impl Pending {
     pub(super) fn seq(&self) -> u64 {
         self.sealed.header.seq
     }
-}
-
-/// Who has the slot.
-#[derive(Debug)]
-pub(super) enum Placed {
-    /// Our commit, as the argument of [`place`] is now.
-    Ours,
-    /// The other commit's bytes.
-    Theirs(Bytes),
-}
-
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// Sends a commit to its slot until the slot is occupied. An error of another kind than
-/// [`ErrorKind::OutcomeUnknown`] or [`ErrorKind::Corrupt`] means that it was not and will not be
-/// written.
-///
-/// What is sent again gets a later time: a request of which nobody knows may land after the slot was
-/// collected, and must not be taken for the commit that was there.
-pub(super) async fn place(store: &Store, options: &LogOptions, sealed: &mut Sealed) -> Result<Placed> {
-    let seq = sealed.header.seq;
-    let path = layout::commit(seq);
-    let started = time::now();
-    let mut pause = FIRST_PAUSE;
-    let mut may_have_landed = false;
-    loop {
-        let put = time::timeout(options.request_timeout, store.create(&path, sealed.bytes.clone())).await;
-        let last = match put {
-            Ok(Ok(())) => return Ok(Placed::Ours),
-            Ok(Err(error)) => {
-                let failure = classify(&error);
-                match failure {
-                    PutFailure::Unknown => may_have_landed = true,
-                    // Either "there is one" (which may be ours, put by a request that was repeated
-                    // below us) or a 409, which decides nothing. Also a refusal may follow on a
-                    // request of ours that landed. Only a look tells.
-                    PutFailure::Occupied | PutFailure::Refused => {
-                        let look = time::timeout(options.request_timeout, store.get(&path)).await;
-                        match look {
-                            Ok(Ok(Some(bytes))) => return owner(store, sealed, bytes),
-                            Ok(Ok(None)) if failure == PutFailure::Refused && !may_have_landed => {
-                                return Err(explain(error, "write", &path, store.url()));
-                            }
-                            Ok(Ok(None)) => {}
-                            Ok(Err(_)) | Err(_) => may_have_landed = true,
-                        }
-                    }
-                }
-                error.to_string()
-            }
-            Err(_) => {
-                may_have_landed = true;
-                format!("no answer within {:?}", options.request_timeout)
-            }
-        };
-        if time::now() - started >= options.outcome_deadline {
-            return Err(Error::new(
-                ErrorKind::OutcomeUnknown,
-                format!(
-                    "commit {} for {path} in {} was sent, and the store did not say whether it was stored: {last}; send it again with the same batch ids, or open the database again and look",
-                    sealed.header.commit_id,
-                    store.url()
-                ),
-            ));
-        }
-        tracing::debug!(seq, error = %last, "the commit's outcome is not known yet; sending it again");
-        time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-        renew(sealed, options);
-    }
-}
-
-/// Makes an object of the same commit that was never sent.
-fn renew(sealed: &mut Sealed, options: &LogOptions) {
-    let time = options.clock.now().max(sealed.header.time.saturating_add(1));
-    *sealed = sealed.moved(Header { time, ..sealed.header });
-}
-
-/// Whose commit is in the slot. When it is ours, in whichever header it was sent, that is what we have now.
-fn owner(store: &Store, sealed: &mut Sealed, bytes: Bytes) -> Result<Placed> {
-    let seq = sealed.header.seq;
-    let place = format!("{} in {}", layout::commit(seq), store.url());
-    let header = envelope::open_header(&bytes, ObjectKind::Commit, seq, &place)?;
-    if header.commit_id != sealed.header.commit_id {
-        return Ok(Placed::Theirs(bytes));
-    }
-    let sent = sealed.moved(header);
-    if bytes != sent.bytes {
-        return Err(Error::corrupt(format!("commit {place} is not stored as it was sent")));
-    }
-    *sealed = sent;
-    Ok(Placed::Ours)
 }
 
 /// Whether a commit was written or had been before.
@@ -292,37 +196,22 @@ impl Inner {
             // Until it is resolved: this future may be dropped with the runtime it runs on.
             let pending =
                 writer.pending.insert(Pending { sealed: sealed.clone(), body: body.clone(), begun, sent });
-            match place(&self.store, &self.options, &mut pending.sealed).await {
+            let was_collected = match place(&self.store, &self.options, &mut pending.sealed).await {
                 Ok(Placed::Ours) => {
                     let is_anchored = self.is_anchored(writer).await.map_err(unknown)?;
                     let pending = writer.pending.take();
-                    let is_old = sent.elapsed(clock) >= TRUSTED;
                     if let Some(pending) = pending.filter(|_| is_anchored) {
                         self.accept(writer, &pending)?;
                         tracing::Span::current().record("attempts", attempts);
                         return Ok(Appended::Written);
                     }
-                    self.reload(writer).await?;
-                    // Others may have followed it, and collected it, before this process heard that it was
-                    // there: then it is in the log, and a second one would repeat its rows. One that was
-                    // sent just now is too young for that.
-                    if is_old {
-                        if self.repeated(&body.intent)? {
-                            return Ok(Appended::Repeated);
-                        }
-                        return Err(Error::new(
-                            ErrorKind::OutcomeUnknown,
-                            format!(
-                                "this process stood still while commit {} was on its way to {}, and the log was collected meanwhile; send it again with the same batch ids, or look",
-                                sealed.header.commit_id,
-                                self.store.url()
-                            ),
-                        ));
-                    }
+                    self.reload(writer).await.map_err(unknown)?;
+                    true
                 }
                 Ok(Placed::Theirs(bytes)) => {
                     writer.pending = None;
-                    self.lose_to(writer, &bytes).await?;
+                    let lost = self.lose_to(writer, &bytes).await;
+                    lost.map_err(|error| if sent.elapsed(clock) >= TRUSTED { unknown(error) } else { error })?
                 }
                 Err(error) => {
                     if !matches!(error.kind(), ErrorKind::OutcomeUnknown | ErrorKind::Corrupt) {
@@ -330,6 +219,22 @@ impl Inner {
                     }
                     return Err(error);
                 }
+            };
+            // Others may have followed it, and collected it, before this process heard that it was there:
+            // then it is in the log, and a second one would repeat its rows. One that was sent just now is
+            // too young for that.
+            if was_collected && sent.elapsed(clock) >= TRUSTED {
+                if self.repeated(&body.intent)? {
+                    return Ok(Appended::Repeated);
+                }
+                return Err(Error::new(
+                    ErrorKind::OutcomeUnknown,
+                    format!(
+                        "this process stood still while commit {} was on its way to {}, and the log was collected meanwhile; send it again with the same batch ids, or look",
+                        sealed.header.commit_id,
+                        self.store.url()
+                    ),
+                ));
             }
             if body.claim.is_none() {
                 self.check_right(writer)?;
@@ -353,19 +258,20 @@ impl Inner {
         }
     }
 
-    /// Another's commit is in the slot that ours was for.
-    async fn lose_to(&self, writer: &mut Writer, bytes: &Bytes) -> Result<()> {
+    /// Another's commit is in the slot that ours was for. Gives whether the log was collected meanwhile.
+    async fn lose_to(&self, writer: &mut Writer, bytes: &Bytes) -> Result<bool> {
         let seq = writer.state.tip.seq + 1;
         let (header, hash, theirs, place) = read::open_commit(bytes, seq, self.store.url())?;
         if !self.is_anchored(writer).await? {
-            return self.reload(writer).await;
+            self.reload(writer).await?;
+            return Ok(true);
         }
         let state = writer.state.apply(&header, hash, &theirs, &place)?;
         // It was read before the anchor was, so it is real. An anchor that stays behind could be collected
         // just when the commit finds its slot, which would then be taken for garbage and made again.
         writer.anchor.tip = state.tip;
         self.publish(writer, state, vec![Applied::new(&header, &theirs)]);
-        Ok(())
+        Ok(false)
     }
 }
 

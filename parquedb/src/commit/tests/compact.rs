@@ -97,7 +97,7 @@ async fn small_files_become_one_and_nothing_else_changes() {
     for log in [&log, &open(&inner).await] {
         assert_eq!(in_order(log, &log.snapshot(), "A").await, expected);
         // The past is where it was.
-        assert_eq!(in_order(log, &*log.snapshot_at(before.seq).await.unwrap(), "A").await, expected);
+        assert_eq!(in_order(log, &log.snapshot_at(before.seq).await.unwrap(), "A").await, expected);
     }
     // Nothing is left to do, which costs one look.
     let requests = log.store().requests();
@@ -413,7 +413,7 @@ async fn what_a_kept_snapshot_needs_stays() {
     place.clock.advance(30 * 24 * HOUR);
     log.collect_garbage(GarbageOptions::default()).await.unwrap();
     let other = place.open().await;
-    assert_eq!(in_order(&other, &*other.snapshot_at(pinned.seq).await.unwrap(), "A").await, expected);
+    assert_eq!(in_order(&other, &other.snapshot_at(pinned.seq).await.unwrap(), "A").await, expected);
     assert!(log.unpin("report").await.unwrap());
     log.flush().await.unwrap();
     place.clock.advance(30 * 24 * HOUR);

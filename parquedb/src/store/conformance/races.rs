@@ -148,7 +148,7 @@ pub(super) async fn atomic_create(probe: &Arc<Probe>) -> Result<[Tally; 1]> {
 /// Nothing, or the object, or with `part` the first half of it.
 async fn read_whole(probe: &Probe, path: &Path, part: bool) -> Result<Result<(), String>> {
     let half = (probe.options.object_bytes / 2).max(1) as u64;
-    let read = probe.read(path, part.then(|| GetRange::Bounded(0..half))).await;
+    let read = probe.read(path, part.then_some(GetRange::Bounded(0..half))).await;
     let found = match read {
         Ok(Some(bytes)) if part && probe.options.object_bytes > 32 => {
             beginning(&bytes).map(|_| bytes.len() as u64).and_then(|found| {
@@ -248,7 +248,7 @@ async fn read_version(
 ) -> Result<()> {
     let before = watched.acknowledged.load(Ordering::SeqCst);
     let quarter = (probe.options.object_bytes as u64 / 4).max(64);
-    let found = match probe.read(path, part.then(|| GetRange::Bounded(0..quarter))).await? {
+    let found = match probe.read(path, part.then_some(GetRange::Bounded(0..quarter))).await? {
         None => Err(format!("{path} was gone for a moment")),
         Some(bytes) => {
             let found = if part { beginning(&bytes).map(|(number, _)| number) } else { whole(&bytes) };
