@@ -266,7 +266,7 @@ pub(super) fn open_header(bytes: &[u8], kind: ObjectKind, seq: u64, place: &str)
 }
 
 /// Makes magic, version, length and all checksums right: for tests of what lies behind them.
-pub(super) fn repair(bytes: &mut Vec<u8>, kind: ObjectKind) {
+pub(super) fn repair(bytes: &mut [u8], kind: ObjectKind) {
     if bytes.len() < HEADER + FOOTER {
         return;
     }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use super::queue::{BatchName, Pending};
+use super::writer::CommitTask;
 use super::{Database, GroupCommit, Written};
 use crate::error::{ErrorKind, Result};
 use crate::store::Store;
@@ -13,8 +15,10 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use object_store::{ObjectStore, ObjectStoreExt};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 #[derive(Collection, Clone, Debug, PartialEq)]
@@ -410,4 +414,37 @@ fn spawn_on(
 ) -> JoinHandle<Result<Written>> {
     let visits = visits.clone();
     runtime.spawn(async move { visits.insert(visit).await })
+}
+
+/// The task that commits ends when nothing waits, and the next write starts another one, perhaps before the
+/// first is gone.
+#[tokio::test]
+async fn a_task_that_came_to_its_end_takes_nothing_from_the_next_one() {
+    let place = Place::new();
+    let db: Bare = place.open(GroupCommit::default()).await;
+    let queue = &db.connection().0.queue;
+    for comes_to_its_end in [true, false] {
+        let task = CommitTask::new(db.connection().clone());
+        let (reply, answer) = oneshot::channel();
+        let room = queue.room(1).await.unwrap();
+        let _ = queue.push(Pending { rows: BTreeMap::new(), name: BatchName::default(), reply, room });
+        if comes_to_its_end {
+            task.end();
+            assert_eq!(queue.depth().batches, 1);
+            assert_eq!(queue.abandon().len(), 1);
+        } else {
+            drop(task);
+            assert_eq!(answer.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_write_after_the_other_is_committed() {
+    let place = Place::new();
+    let db: Bare = place.open(GroupCommit::default()).await;
+    for id in 0..1500 {
+        db.visit.insert(visit(id)).await.unwrap();
+    }
+    assert_eq!(ids(&db.visit).await.len(), 1500);
 }

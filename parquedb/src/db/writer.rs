@@ -30,8 +30,7 @@ impl Connection {
         let (reply, answer) = oneshot::channel();
         if self.0.queue.push(Pending { rows, name, reply, room }) {
             // In a task of its own, so that a caller who gives up does not stop the commit of others.
-            let task = CommitTask(self.clone());
-            tokio::spawn(async move { task.0.commit_waiting().await });
+            tokio::spawn(CommitTask::new(self.clone()).run());
         }
         let written = answer.await.map_err(|_| {
             Error::new(ErrorKind::OutcomeUnknown, "the task that commits ended before it answered")
@@ -143,12 +142,34 @@ impl Connection {
 }
 
 /// The task that commits. When it is stopped, with its runtime or by a panic, those who wait are told.
-struct CommitTask(Connection);
+#[derive(Debug)]
+pub(super) struct CommitTask {
+    connection: Connection,
+    is_over: bool,
+}
+
+impl CommitTask {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, is_over: false }
+    }
+
+    async fn run(self) {
+        self.connection.commit_waiting().await;
+        self.end();
+    }
+
+    /// It came to its end. What waits by now is another task's.
+    pub(super) fn end(mut self) {
+        self.is_over = true;
+    }
+}
 
 impl Drop for CommitTask {
     fn drop(&mut self) {
-        // Empty when the task came to its end.
-        for pending in self.0.0.queue.abandon() {
+        if self.is_over {
+            return;
+        }
+        for pending in self.connection.0.queue.abandon() {
             let message = "the task that commits was stopped, with its runtime or by a panic, before it came to this batch: nothing of it was written";
             pending.answer(Err(Error::new(ErrorKind::Closed, message)));
         }

@@ -58,7 +58,7 @@ impl Unit {
         self.cursor = Some(Absorbed::Through(snapshot.seq));
         self.base = Some(snapshot.seq);
         let rows = tables.get(SOURCE).map_or(&[][..], Vec::as_slice);
-        self.replacing(VIEW, sums(rows).into_iter().map(|(_, sum)| sum))
+        self.replacing(VIEW, sums(rows).into_values())
     }
 
     pub(super) fn id(&self) -> String {
@@ -196,14 +196,13 @@ impl Told {
         }
         for (number, fate) in &self.fates {
             let is_there = numbers.contains(number);
-            match fate {
-                Fate::Landed(seq) => assert_eq!(
+            if let Fate::Landed(seq) = fate {
+                assert_eq!(
                     is_there,
                     *seq <= snapshot.seq,
                     "{place}: unit {number} was acknowledged as commit {seq}; the snapshot is {}: {marks:?}",
                     snapshot.seq
-                ),
-                _ => {}
+                );
             }
         }
         let mut expected = Tables::new();

@@ -144,7 +144,7 @@ impl ObjectStore for Faulty {
             Wrong::IgnoresTheCondition => options.mode = PutMode::Overwrite,
             Wrong::TwoWinnersNowAndThen => {
                 let text = format!("{} {}", self.seed, path.filename().unwrap());
-                if xxhash_rust::xxh3::xxh3_64(text.as_bytes()) % 100 == 0 {
+                if xxhash_rust::xxh3::xxh3_64(text.as_bytes()).is_multiple_of(100) {
                     options.mode = PutMode::Overwrite;
                 }
             }

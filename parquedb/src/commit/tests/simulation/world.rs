@@ -213,9 +213,8 @@ impl World {
         let state = self.check_log(place).await;
         let tables = self.tables(&state.snapshot).await.unwrap();
         let marks = tables.get(MARKS).map_or(0, Vec::len);
-        let told = self.told.borrow();
-        let landed =
-            told.fates.values().filter(|fate| matches!(fate, Fate::Landed(_) | Fate::Somewhere)).count();
+        let has_landed = |fate: &&Fate| matches!(fate, Fate::Landed(_) | Fate::Somewhere);
+        let landed = self.told.borrow().fates.values().filter(has_landed).count();
         assert!(marks >= landed, "{place}: {landed} commits were acknowledged, {marks} are there");
         // Also what nobody has to read is sound: older checkpoints, and all that they and the log agree on.
         let options = ScrubOptions { recent: Duration::MAX, clock: self.clock(), ..ScrubOptions::default() };
