@@ -289,9 +289,9 @@ fn torment(place: &Place, kills: u64, seed: u64) -> Vec<Arc<Mutex<Told>>> {
             if is_ready || has_ended || Instant::now() > limit || (index as i64 == WRITERS && enough > 1) {
                 break;
             }
-            std::thread::sleep(Duration::from_millis(1));
+            pause(Duration::from_millis(1));
         }
-        std::thread::sleep(Duration::from_micros(random.random_range(0..20_000)));
+        pause(Duration::from_micros(random.random_range(0..20_000)));
         workers[index].kill();
         let tried = told[index].lock().unwrap().tried;
         // The last batch again, acknowledged or not; or without it, so that nobody ever knows.
@@ -304,7 +304,7 @@ fn torment(place: &Place, kills: u64, seed: u64) -> Vec<Arc<Mutex<Told>>> {
         let before = told.lock().unwrap().acknowledged.len();
         while told.lock().unwrap().acknowledged.len() == before {
             assert!(Instant::now() < limit, "writer {index} writes no more: {:?}", told.lock().unwrap());
-            std::thread::sleep(Duration::from_millis(5));
+            pause(Duration::from_millis(5));
         }
     }
     for worker in &mut workers {
@@ -380,4 +380,9 @@ async fn crash_of_writers_into_one_bucket_loses_and_doubles_nothing() {
         let place = Place { url: "s3://deeds/database".to_owned(), server: Some(server) };
         killed(place, kills(8), seed).await;
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the processes are looked after by a thread without a runtime")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
