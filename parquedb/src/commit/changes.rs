@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     /// The snapshot from which the changes were computed, by its number. When the log is further by
-    /// then, changes with cursors, replacements or definitions get [`ErrorKind::Conflict`]. `None`
+    /// then, changes with cursors, replacements or definitions get [`crate::ErrorKind::Conflict`]. `None`
     /// stands for the newest known when the commit is made.
     pub base: Option<u64>,
     /// Rows, by table.

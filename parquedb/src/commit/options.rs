@@ -23,7 +23,7 @@ pub struct LogOptions {
     /// How long one request for a commit may take before it is sent again.
     pub request_timeout: Duration,
     /// How long to find out whether a commit landed before giving
-    /// [`ErrorKind::OutcomeUnknown`].
+    /// [`crate::ErrorKind::OutcomeUnknown`].
     pub outcome_deadline: Duration,
     /// Where commits take their time from.
     pub clock: Arc<dyn Clock>,

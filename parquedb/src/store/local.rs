@@ -6,7 +6,7 @@
 //! A deletion is synced before it is acknowledged, so that of two deletions in turn the second is
 //! never the only one that is left of them.
 //!
-//! What was found is synced before anything is written: see [`settle`].
+//! What was found is synced before anything is written: see the module `settle`.
 
 mod disk;
 #[cfg(test)]
