@@ -1,9 +1,11 @@
 //! What the benchmarks of small commits share: a row, its inserters, and how results are printed.
 
+mod slow;
+
 use futures::future::join_all;
-use parquedb::object_store::throttle::{ThrottleConfig, ThrottledStore};
 use parquedb::store::LocalStore;
 use parquedb::{Builder, Collection, Durability, GroupCommit, Store, Timestamp, database};
+use slow::SlowDisk;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -90,12 +92,7 @@ pub(crate) async fn insert(
 ) -> parquedb::Result<Achieved> {
     let folder = Folder(folder("group-commit"));
     let disk = LocalStore::new(folder.0.clone(), Durability::Sync);
-    let slow = ThrottleConfig { wait_put_per_call: delay, ..ThrottleConfig::default() };
-    let store = if delay.is_zero() {
-        Store::new(Arc::new(disk), "")
-    } else {
-        Store::new(Arc::new(ThrottledStore::new(disk, slow)), "")
-    };
+    let store = Store::new(Arc::new(SlowDisk { disk, delay }), "");
     let builder: Builder<Sensors> = parquedb::Database::builder();
     let db: Sensors = builder.group_commit(settings).open_store(store).await?;
     // The first commit creates folders.
