@@ -4,6 +4,7 @@
 pub(crate) mod arithmetic;
 pub(crate) mod catalog;
 pub(crate) mod lower;
+pub(crate) mod prepare;
 pub(crate) mod scan;
 pub(crate) mod session;
 pub(crate) mod state;

@@ -62,8 +62,8 @@ async fn store() -> Vec<Sample> {
         let cursor = CursorWrite {
             view: "V".to_owned(),
             definition: "d".to_owned(),
-            source: "A".to_owned(),
-            absorbed: Absorbed::ThisCommit,
+            sources: [("A".to_owned(), Absorbed::ThisCommit)].into(),
+            alone: true,
         };
         let changes = Changes {
             base: Some(log.snapshot().seq),

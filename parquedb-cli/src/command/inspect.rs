@@ -88,15 +88,17 @@ fn text(inspected: &Inspected) -> Result<String, Failure> {
         of_table(&mut out, change)?;
     }
     if !commit.cursors.is_empty() {
-        let row = |cursor: &parquedb::commit::CursorWrite| {
-            let absorbed = match cursor.absorbed {
-                parquedb::commit::Absorbed::ThisCommit => "all".to_owned(),
-                parquedb::commit::Absorbed::Through(seq) => format!("up to commit {seq}"),
-            };
-            let definition = cursor.definition.chars().take(12).collect();
-            vec![cursor.view.clone(), cursor.source.clone(), absorbed, definition]
-        };
-        let rows: Vec<_> = commit.cursors.iter().map(row).collect();
+        let mut rows = Vec::new();
+        for cursor in &commit.cursors {
+            let definition: String = cursor.definition.chars().take(12).collect();
+            for (source, absorbed) in &cursor.sources {
+                let absorbed = match absorbed {
+                    parquedb::commit::Absorbed::ThisCommit => "all".to_owned(),
+                    parquedb::commit::Absorbed::Through(seq) => format!("up to commit {seq}"),
+                };
+                rows.push(vec![cursor.view.clone(), source.clone(), absorbed, definition.clone()]);
+            }
+        }
         writeln!(out, "\nviews\n{}", table::render(&["view", "source", "absorbed", "definition"], &rows))?;
     }
     if let Some(members) = &commit.members {

@@ -138,17 +138,19 @@ pub enum Absorbed {
     Through(u64),
 }
 
-/// What a view has absorbed. The source's identity is that of the source after this commit.
+/// What a view has absorbed. The sources' identities are those after this commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CursorWrite {
     /// The view's name.
     pub view: String,
     /// Hash of the definition that its rows follow.
     pub definition: String,
-    /// The source's name.
-    pub source: String,
-    /// How far.
-    pub absorbed: Absorbed,
+    /// How far it has absorbed each member that it is computed from.
+    pub sources: BTreeMap<String, Absorbed>,
+    /// What the view gets in this commit follows from the commit's other rows alone, so that other commits
+    /// of which the same is true may come before it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
 }
 
 /// The content of a commit.

@@ -84,7 +84,7 @@ impl Footprint {
             self.touches(table)
                 || self.flushed.contains(*table)
                 || self.compacted.contains_key(*table)
-                || self.cursors.iter().any(|cursor| &cursor.source == *table)
+                || self.cursors.iter().any(|cursor| cursor.sources.contains_key(*table))
         }) {
             return Some(format!("all rows of {table} were replaced"));
         }
@@ -129,15 +129,19 @@ impl Footprint {
             let other = theirs.cursors.iter().find(|other| other.view == cursor.view);
             match other {
                 // Two batches, each with what a streaming view makes of it alone: one after the other.
-                Some(other) if other == cursor && cursor.absorbed == Absorbed::ThisCommit => {}
+                Some(other) if other == cursor && cursor.alone => {}
                 Some(_) => return Some(format!("view {} was refreshed", cursor.view)),
                 None if theirs.touches(&cursor.view) => {
                     return Some(format!("view {} was written", cursor.view));
                 }
-                None if cursor.absorbed == Absorbed::ThisCommit && theirs.touches(&cursor.source) => {
-                    return Some(format!("{} changed, which view {} reads", cursor.source, cursor.view));
+                None => {
+                    let changed = cursor.sources.iter().find(|(source, absorbed)| {
+                        **absorbed == Absorbed::ThisCommit && theirs.touches(source)
+                    });
+                    if let Some((source, _)) = changed {
+                        return Some(format!("{source} changed, which view {} reads", cursor.view));
+                    }
                 }
-                None => {}
             }
         }
         // Rows for which the winner has built a view in the meantime would be missing from it.

@@ -104,10 +104,25 @@ pub const SEQ_COLUMN: &str = "__seq";
 pub struct Cursor {
     /// Hash of the definition that the view's rows follow.
     pub definition: String,
-    /// The source's [`Table::identity`] (zero while the source has no table).
-    pub source_identity: u64,
-    /// All source rows up to this commit are absorbed.
-    pub seq: u64,
+    /// How far it has absorbed each member that it is computed from.
+    pub sources: BTreeMap<String, SourceCursor>,
     /// When the view was last refreshed, in microseconds since 1970 (UTC).
     pub refreshed: i64,
+}
+
+impl Cursor {
+    /// The commit up to which all of its sources are absorbed.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.sources.values().map(|source| source.seq).min().unwrap_or(0)
+    }
+}
+
+/// What a view has absorbed of one of its sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceCursor {
+    /// The source's [`Table::identity`] (zero while the source has no table).
+    pub identity: u64,
+    /// All source rows up to this commit are absorbed.
+    pub seq: u64,
 }

@@ -3,7 +3,7 @@
 use super::body::{Absorbed, Body, Compaction, Intent, PinWrite};
 use super::envelope::{Hash, Header};
 use super::footprint::Footprint;
-use super::snapshot::{Cursor, DataFile, InlineRun, Snapshot, Table};
+use super::snapshot::{Cursor, DataFile, InlineRun, Snapshot, SourceCursor, Table};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -107,13 +107,17 @@ impl State {
             snapshot.definitions = Arc::clone(definitions);
         }
         for write in &body.cursors {
-            let source_identity = snapshot.tables.get(&write.source).map_or(0, |table| table.identity);
-            let seq = match write.absorbed {
-                Absorbed::ThisCommit => header.seq,
-                Absorbed::Through(seq) => seq,
-            };
+            let sources = write.sources.iter().map(|(source, absorbed)| {
+                let identity = snapshot.tables.get(source).map_or(0, |table| table.identity);
+                let seq = match absorbed {
+                    Absorbed::ThisCommit => header.seq,
+                    Absorbed::Through(seq) => *seq,
+                };
+                (source.clone(), SourceCursor { identity, seq })
+            });
+            let sources = sources.collect();
             let definition = write.definition.clone();
-            let cursor = Cursor { definition, source_identity, seq, refreshed: header.time };
+            let cursor = Cursor { definition, sources, refreshed: header.time };
             snapshot.cursors.insert(write.view.clone(), Arc::new(cursor));
         }
         let tip = Tip { seq: header.seq, commit_id: header.commit_id, hash, time: header.time };

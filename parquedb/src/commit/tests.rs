@@ -27,6 +27,7 @@ use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +62,12 @@ fn with_id(mut changes: Changes, id: &str) -> Changes {
 }
 
 fn cursor(view: &str, source: &str, absorbed: Absorbed) -> CursorWrite {
-    CursorWrite { view: view.to_owned(), definition: "d".to_owned(), source: source.to_owned(), absorbed }
+    CursorWrite {
+        view: view.to_owned(),
+        definition: "d".to_owned(),
+        sources: BTreeMap::from([(source.to_owned(), absorbed)]),
+        alone: true,
+    }
 }
 
 /// Options of which nothing happens by itself, and with short waits.

@@ -7,6 +7,7 @@ use crate::commit::{Absorbed, Changes, CursorWrite, Log, LogOptions};
 use crate::declare::definition::{CollectionDefinition, Definition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::catalog::Catalog;
+use crate::maintain::refresh::absorbed;
 use crate::maintain::schedule;
 use crate::store::{Durability, Store};
 use std::collections::BTreeMap;
@@ -134,13 +135,13 @@ async fn declare(log: &Log, declared: &[Definition]) -> Result<Arc<BTreeMap<Stri
         let mut cursors = Vec::new();
         for view in catalog.views() {
             // Over a source without rows a view is complete as soon as it is declared.
-            if !snapshot.cursors.contains_key(&view.name) && is_empty(&catalog, &snapshot, &view.plan.source)
-            {
+            let is_built = snapshot.cursors.contains_key(&view.name);
+            if !is_built && view.plan.members().all(|member| is_empty(&catalog, &snapshot, member)) {
                 cursors.push(CursorWrite {
                     view: view.name.clone(),
                     definition: catalog.hash(&view.name)?.to_owned(),
-                    source: view.plan.source.clone(),
-                    absorbed: Absorbed::ThisCommit,
+                    sources: absorbed(view, |_| Absorbed::ThisCommit),
+                    alone: false,
                 });
             }
         }
@@ -164,7 +165,7 @@ async fn declare(log: &Log, declared: &[Definition]) -> Result<Arc<BTreeMap<Stri
 fn is_empty(catalog: &Catalog, snapshot: &Snapshot, name: &str) -> bool {
     let here = snapshot.tables.get(name).is_none_or(|table| table.rows == 0);
     here && match catalog.get(name) {
-        Ok(Definition::View(view)) => is_empty(catalog, snapshot, &view.plan.source),
+        Ok(Definition::View(view)) => view.plan.members().all(|member| is_empty(catalog, snapshot, member)),
         _ => true,
     }
 }

@@ -8,6 +8,7 @@ use crate::maintain::freshness::{Freshness, freshness};
 use crate::maintain::refresh::refresh;
 use crate::maintain::schedule::next_due;
 use crate::types::Timestamp;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -115,15 +116,17 @@ impl Connection {
         let snapshot = self.0.log.snapshot();
         let maintainer = self.maintainer(&snapshot).await?;
         let catalog = &maintainer.catalog;
-        let mut wanted = vec![name.to_owned()];
-        let mut at = catalog.view(name)?;
-        while let Ok(source) = catalog.view(&at.plan.source) {
-            wanted.push(source.name.clone());
-            at = source;
+        let mut wanted = BTreeSet::from([catalog.view(name)?.name.clone()]);
+        for view in catalog.views().collect::<Vec<_>>().into_iter().rev() {
+            if wanted.contains(&view.name) {
+                let above = view.plan.members().filter(|member| catalog.view(member).is_ok());
+                wanted.extend(above.map(str::to_owned));
+            }
         }
         for view in catalog.views() {
-            if view.refresh == Refresh::Streaming && wanted.contains(&view.plan.source) {
-                wanted.push(view.name.clone());
+            if view.refresh == Refresh::Streaming && view.plan.members().any(|member| wanted.contains(member))
+            {
+                wanted.insert(view.name.clone());
             }
         }
         Ok(catalog.views().filter(|view| wanted.contains(&view.name)).map(|view| view.name.clone()).collect())

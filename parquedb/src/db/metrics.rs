@@ -186,8 +186,8 @@ impl Connection {
             let behind = cursor.filter(|_| freshness != Freshness::Fresh);
             ViewLag {
                 name: name.to_owned(),
-                seq: cursor.map(|cursor| cursor.seq),
-                commits: behind.map_or(0, |cursor| snapshot.seq.saturating_sub(cursor.seq)),
+                seq: cursor.map(|cursor| cursor.seq()),
+                commits: behind.map_or(0, |cursor| snapshot.seq.saturating_sub(cursor.seq())),
                 micros: behind
                     .map_or(0, |cursor| self.now().as_micros().saturating_sub(cursor.refreshed).max(0)),
                 freshness,

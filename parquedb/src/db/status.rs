@@ -23,7 +23,7 @@ pub struct ViewStatus {
     pub name: String,
     /// Its name in SQL.
     pub table: String,
-    /// What it is computed from.
+    /// What it is computed from, by name.
     pub source: String,
     /// When it absorbs changes.
     pub refresh: Refresh,
@@ -86,11 +86,14 @@ impl Connection {
             let refreshed = cursor.map(|cursor| Timestamp::from_micros(cursor.refreshed));
             let lag = match (&state, cursor) {
                 (Freshness::Stale, Some(cursor)) => {
-                    let source = snapshot.tables.get(&view.plan.source);
-                    let (commits, rows) = match source {
-                        Some(source) => self.behind(view, source, cursor.seq).await?,
-                        None => (0, 0),
-                    };
+                    let (mut commits, mut rows) = (0, 0);
+                    for (source, seen) in &cursor.sources {
+                        if let Some(table) = snapshot.tables.get(source) {
+                            let behind = self.behind(source, table, seen.seq).await?;
+                            commits += behind.0;
+                            rows += behind.1;
+                        }
+                    }
                     Lag {
                         commits,
                         rows,
@@ -102,12 +105,12 @@ impl Connection {
             result.push(ViewStatus {
                 name: view.name.clone(),
                 table: view.table.clone(),
-                source: view.plan.source.clone(),
+                source: view.plan.source_names(),
                 refresh: view.refresh.clone(),
                 rows,
                 files: table.map_or(0, |table| table.files.len() as u64),
                 bytes: table.map_or(0, |table| size(table)),
-                seq: cursor.map(|cursor| cursor.seq),
+                seq: cursor.map(|cursor| cursor.seq()),
                 lag,
                 next_due: match refreshed {
                     Some(last) => next_due(&view.refresh, last)?,
@@ -127,7 +130,7 @@ impl Connection {
     }
 
     /// The commits and rows of a source's table after commit `seq`.
-    async fn behind(&self, view: &ViewDefinition, source: &Table, seq: u64) -> Result<(u64, u64)> {
+    async fn behind(&self, name: &str, source: &Table, seq: u64) -> Result<(u64, u64)> {
         let mut commits = source.inline.iter().filter(|run| run.seq > seq).count() as u64;
         let mut rows = source.inline.iter().filter(|run| run.seq > seq).map(|run| run.rows).sum::<u64>();
         for file in source.files.iter().filter(|file| file.last_seq > seq) {
@@ -136,7 +139,7 @@ impl Connection {
                 rows += file.rows;
                 continue;
             }
-            let plan = commits_of(&view.plan.source, file, seq)?;
+            let plan = commits_of(name, file, seq)?;
             let counts = self.session().execute_logical_plan(plan).await?.collect().await?;
             for batch in &counts {
                 commits += batch.num_rows() as u64;

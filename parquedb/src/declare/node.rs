@@ -12,6 +12,13 @@ pub enum Node {
     Row,
     /// The current element of the list named by the view's `$unnest`.
     Element,
+    /// Its position in the list, from zero.
+    ElementIndex,
+    /// The row that the view's [`Join`](super::plan::Join) of this name found. Only ever the innermost node
+    /// of a path.
+    Joined(String),
+    /// The name of the source that the row came from, when the view has several.
+    SourceName,
     /// A named field of a row or of a nested record; null where the record is null.
     Field(Box<Node>, String),
     /// An element of a list by its position from zero; null where there is none.

@@ -6,19 +6,71 @@ use serde::{Deserialize, Serialize};
 /// What a view computes. The steps run in the order of the fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ViewPlan {
-    /// Name of the source record: a collection, a stream or another view.
-    pub source: String,
+    /// Names of the source records, of which all rows count: collections, streams or other views. At least
+    /// one (`$from`).
+    pub sources: Vec<String>,
+    /// The rows that a source row refers to, each found by its key. A later one may start from an earlier
+    /// one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joins: Vec<Join>,
     /// Which source rows count (`$filter`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Node>,
     /// The list whose elements become rows (`$unnest`). Afterwards [`Node::Element`] is the element.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unnest: Option<Node>,
+    pub unnest: Option<Unnest>,
     /// Which rows count after the unnest (`$where`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<Node>,
     /// What comes out.
     pub output: Output,
+    /// Which of the view's rows come out after all (`$having`): over the view's own columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub having: Option<Node>,
+}
+
+impl ViewPlan {
+    /// Every member that the view is computed from: its sources, then what they refer to. One may be there
+    /// several times.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        let joined = self.joins.iter().map(|join| join.member.as_str());
+        self.sources.iter().map(String::as_str).chain(joined)
+    }
+
+    /// The names of all sources, for messages.
+    #[must_use]
+    pub fn source_names(&self) -> String {
+        self.sources.join(", ")
+    }
+}
+
+/// A row of another member that a row refers to: at most one, as its key is unique.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Join {
+    /// The path of the reference, `customer` or `customer.organization`: what [`Node::Joined`] names it by.
+    pub name: String,
+    /// The member referred to.
+    pub member: String,
+    /// The reference's value over the source row and the joins before.
+    pub reference: Node,
+    /// The member's key column.
+    pub key: String,
+    /// Rows without a counterpart do not count. Otherwise the counterpart's fields are null.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
+}
+
+/// The list whose elements become rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unnest {
+    /// The list.
+    pub list: Node,
+    /// A row whose list is empty or null stays, with a null element.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_empty: bool,
+    /// [`Node::ElementIndex`] is used.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_index: bool,
 }
 
 /// The rows a view gives.

@@ -5,7 +5,7 @@ use super::definition::{Definition, ViewDefinition};
 use super::expr::{Expr, Handle};
 use super::node::Node;
 use super::operand::{List, Predicate};
-use super::plan::{AggregateColumn, Column, Output, Refresh, ViewPlan};
+use super::plan::{AggregateColumn, Column, Output, Refresh, Unnest, ViewPlan};
 use super::record::Record;
 use super::shape::{NotNull, Shape};
 use crate::ingest::Row;
@@ -18,7 +18,7 @@ use std::marker::PhantomData;
 #[derive(Debug)]
 pub struct ViewBuilder<S, V> {
     filter: Option<Node>,
-    unnest: Option<Node>,
+    unnest: Option<Unnest>,
     condition: Option<Node>,
     columns: Vec<Column>,
     aggregates: Vec<AggregateColumn>,
@@ -54,7 +54,8 @@ impl<S, V: Row> ViewBuilder<S, V> {
 
     /// Makes each element of the list a row; returns the element's handle.
     pub fn unnest<T: List>(&mut self, list: &Expr<T>) -> <T::Item as Shape>::Handle<NotNull> {
-        self.unnest = Some(list.clone().into_node());
+        let list = list.clone().into_node();
+        self.unnest = Some(Unnest { list, keep_empty: false, with_index: false });
         T::Item::handle(Node::Element)
     }
 
@@ -92,11 +93,13 @@ impl<S, V: Row> ViewBuilder<S, V> {
             table: table.to_owned(),
             schema: V::schema(),
             plan: ViewPlan {
-                source: S::NAME.to_owned(),
+                sources: vec![S::NAME.to_owned()],
+                joins: Vec::new(),
                 filter: self.filter,
                 unnest: self.unnest,
                 condition: self.condition,
                 output: output(self.columns, self.aggregates),
+                having: None,
             },
             refresh,
         })

@@ -1,5 +1,6 @@
 //! The declared members of a database and the plan that reads each of them at a snapshot.
 
+use super::prepare::Inputs;
 use super::scan;
 use super::view;
 use crate::commit::snapshot::{DataFile, Snapshot};
@@ -29,7 +30,7 @@ impl Catalog {
                 Definition::Collection(collection) => Arc::clone(&collection.schema),
                 Definition::View(view) => {
                     catalog.hashes.insert(name.clone(), hash(view)?);
-                    view::stored_schema(view, &catalog.no_rows(&view.plan.source)?)
+                    view::stored_schema(view, &catalog.no_inputs(view)?)
                         .map_err(|error| error.context(format!("view `{name}`")))?
                 }
             };
@@ -95,7 +96,7 @@ impl Catalog {
         let stored = scan::all_rows(name, self.stored_schema(name)?, table)?;
         match self.get(name)? {
             Definition::Collection(_) => Ok(stored),
-            Definition::View(view) => view::result_plan(view, self.no_rows(&view.plan.source)?, stored),
+            Definition::View(view) => view::result_plan(view, &self.no_inputs(view)?, stored),
         }
     }
 
@@ -125,12 +126,12 @@ impl Catalog {
     pub(crate) fn merged_states(&self, name: &str, files: Vec<Arc<DataFile>>) -> Result<LogicalPlan> {
         let view = self.view(name)?;
         let stored = scan::rows_of(name, self.stored_schema(name)?, files)?;
-        view::merge_plan(view, self.no_rows(&view.plan.source)?, stored)
+        view::merge_plan(view, &self.no_inputs(view)?, stored)
     }
 
-    /// A plan with a member's columns and no rows.
-    fn no_rows(&self, name: &str) -> Result<LogicalPlan> {
-        scan::all_rows(name, self.get(name)?.schema(), None)
+    /// A view's inputs without rows: their columns alone.
+    fn no_inputs(&self, view: &ViewDefinition) -> Result<Inputs> {
+        Inputs::of(view, |name| scan::all_rows(name, self.get(name)?.schema(), None))
     }
 }
 
@@ -145,29 +146,38 @@ fn hash(view: &ViewDefinition) -> Result<String> {
     Ok(blake3::hash(&canonical).to_hex().to_string())
 }
 
+/// The views, each after what it is computed from.
 fn in_order(definitions: &BTreeMap<String, Definition>) -> Result<Vec<String>> {
-    let mut order: Vec<String> = Vec::new();
+    let mut order = Vec::new();
     for name in definitions.keys() {
-        let mut trail: Vec<&str> = Vec::new();
-        let mut at = name.as_str();
-        while let Some(Definition::View(view)) = definitions.get(at) {
-            if trail.contains(&at) {
-                return Err(Error::invalid(format!("view `{at}` is computed from itself")));
-            }
-            trail.push(at);
-            at = &view.plan.source;
-            if !definitions.contains_key(at) {
-                return Err(Error::invalid(format!(
-                    "view `{}` is computed from `{at}`, which the database does not have",
-                    view.name
-                )));
-            }
-        }
-        for view in trail.into_iter().rev() {
-            if !order.iter().any(|known| known == view) {
-                order.push(view.to_owned());
-            }
-        }
+        visit(definitions, name, &mut Vec::new(), &mut order)?;
     }
     Ok(order)
+}
+
+fn visit<'a>(
+    definitions: &'a BTreeMap<String, Definition>,
+    name: &'a str,
+    trail: &mut Vec<&'a str>,
+    order: &mut Vec<String>,
+) -> Result<()> {
+    let Some(Definition::View(view)) = definitions.get(name) else { return Ok(()) };
+    if order.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    if trail.contains(&name) {
+        return Err(Error::invalid(format!("view `{name}` is computed from itself")));
+    }
+    trail.push(name);
+    for member in view.plan.members() {
+        if !definitions.contains_key(member) {
+            return Err(Error::invalid(format!(
+                "view `{name}` is computed from `{member}`, which the database does not have"
+            )));
+        }
+        visit(definitions, member, trail, order)?;
+    }
+    trail.pop();
+    order.push(name.to_owned());
+    Ok(())
 }

@@ -19,6 +19,17 @@ use std::sync::Arc;
 /// The column that holds the element of the unnested list while a view's plan runs.
 pub(crate) const ELEMENT_COLUMN: &str = "__element";
 
+/// The column that holds the element's position.
+pub(crate) const ELEMENT_INDEX_COLUMN: &str = "__element_index";
+
+/// The column that holds the name of the source that a row came from.
+pub(crate) const SOURCE_COLUMN: &str = "__source";
+
+/// The column that holds a field of a joined row while a view's plan runs.
+pub(crate) fn joined_column(join: &str, field: &str) -> String {
+    format!("__{join}.{field}")
+}
+
 /// What an expression is lowered against: the columns it may name and their types.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scope<'a> {
@@ -49,8 +60,15 @@ impl<'a> Scope<'a> {
         Ok(match node {
             Node::Row => return Err(Error::invalid("a whole row cannot be used as a value")),
             Node::Element => column(ELEMENT_COLUMN),
-            Node::Field(of, name) if **of == Node::Row => column(name),
+            Node::ElementIndex => column(ELEMENT_INDEX_COLUMN),
+            Node::SourceName => column(SOURCE_COLUMN),
+            Node::Joined(name) => {
+                return Err(Error::invalid(format!("the whole row of `{name}` cannot be used as a value")));
+            }
             Node::Field(of, name) => {
+                if let Some(name) = whole_column(of, name) {
+                    return Ok(column(&name));
+                }
                 let field = core::expr_fn::get_field(self.unguarded(of)?, name.as_str());
                 match self.nullable_struct(of, name)? {
                     Some(holder) => when(holder.is_not_null(), field).end()?,
@@ -68,7 +86,7 @@ impl<'a> Scope<'a> {
     /// A path without the check of [`Scope::nullable_struct`].
     fn unguarded(&self, node: &Node) -> Result<Expr> {
         match node {
-            Node::Field(of, name) if **of != Node::Row => {
+            Node::Field(of, name) if whole_column(of, name).is_none() => {
                 Ok(core::expr_fn::get_field(self.unguarded(of)?, name.as_str()))
             }
             other => self.value(other),
@@ -90,9 +108,9 @@ impl<'a> Scope<'a> {
     /// The path itself if it can be null, else the nearest struct around it that can.
     fn first_nullable(&self, path: &Node) -> Result<Option<Expr>> {
         let Node::Field(of, name) = path else { return Ok(Some(self.value(path)?)) };
-        if **of == Node::Row {
-            let nullable = self.schema.field_with_unqualified_name(name)?.is_nullable();
-            return Ok(if nullable { Some(column(name)) } else { None });
+        if let Some(name) = whole_column(of, name) {
+            let nullable = self.schema.field_with_unqualified_name(&name)?.is_nullable();
+            return Ok(if nullable { Some(column(&name)) } else { None });
         }
         match self.unguarded(of)?.get_type(self.schema)? {
             DataType::Struct(fields) if fields.find(name).is_some_and(|(_, field)| !field.is_nullable()) => {
@@ -358,6 +376,15 @@ fn is_truth(function: Function) -> bool {
             | F::Size
             | F::All
     )
+}
+
+/// The column that holds a field of the row itself or of a joined row.
+fn whole_column(of: &Node, field: &str) -> Option<String> {
+    match of {
+        Node::Row => Some(field.to_owned()),
+        Node::Joined(join) => Some(joined_column(join, field)),
+        _ => None,
+    }
 }
 
 /// A column by its exact name.

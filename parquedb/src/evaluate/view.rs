@@ -1,7 +1,8 @@
 //! A view as DataFusion plans: from source rows to what the view stores, and from there to the rows
 //! that a reader sees. The same two plans serve streaming, refreshing, rebuilding and reading.
 
-use super::lower::{ELEMENT_COLUMN, Scope, column};
+use super::lower::{Scope, column};
+use super::prepare::{Inputs, prepared_rows};
 use super::state::{self, Mergeable, State};
 use crate::declare::definition::ViewDefinition;
 use crate::declare::plan::{AggregateColumn, Column, Output};
@@ -10,19 +11,19 @@ use arrow::array::{Array, ArrayRef};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datafusion::common::{DFSchema, UnnestOptions};
+use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::cast;
 use std::sync::Arc;
 
 /// The plan from source rows to what the view stores for them: its rows, or, when it groups, one
 /// state per group.
-pub(crate) fn delta_plan(view: &ViewDefinition, source: LogicalPlan) -> Result<LogicalPlan> {
-    build_delta_plan(view, source).map_err(|error| error.context(format!("view `{}`", view.name)))
+pub(crate) fn delta_plan(view: &ViewDefinition, inputs: &Inputs) -> Result<LogicalPlan> {
+    build_delta_plan(view, inputs).map_err(|error| error.context(format!("view `{}`", view.name)))
 }
 
-fn build_delta_plan(view: &ViewDefinition, source: LogicalPlan) -> Result<LogicalPlan> {
-    let input = prepared_rows(view, source)?;
+fn build_delta_plan(view: &ViewDefinition, inputs: &Inputs) -> Result<LogicalPlan> {
+    let input = prepared_rows(view, inputs)?;
     match &view.plan.output {
         Output::Source => {
             let columns = view.schema.fields().iter().map(|field| column(field.name())).collect::<Vec<_>>();
@@ -43,12 +44,12 @@ fn build_delta_plan(view: &ViewDefinition, source: LogicalPlan) -> Result<Logica
     }
 }
 
-/// The schema of what the view stores, given its source's row schema.
-pub(crate) fn stored_schema(view: &ViewDefinition, source: &LogicalPlan) -> Result<SchemaRef> {
+/// The schema of what the view stores, given plans with its inputs' schemas.
+pub(crate) fn stored_schema(view: &ViewDefinition, inputs: &Inputs) -> Result<SchemaRef> {
     let Output::Groups { keys, aggregates } = &view.plan.output else {
         return Ok(Arc::clone(&view.schema));
     };
-    let input = prepared_rows(view, source.clone())?;
+    let input = prepared_rows(view, inputs)?;
     let states = all_states(aggregates, input.schema())?.0;
     let mut fields =
         keys.iter().map(|key| declared(&view.schema, &key.name).cloned()).collect::<Result<Vec<Field>>>()?;
@@ -56,17 +57,17 @@ pub(crate) fn stored_schema(view: &ViewDefinition, source: &LogicalPlan) -> Resu
     Ok(Arc::new(Schema::new(fields)))
 }
 
-/// The plan from what the view stores to the rows a reader sees. `source` is the source's row plan,
-/// from which the states' types follow.
+/// The plan from what the view stores to the rows a reader sees. The states' types follow from the schemas of
+/// the inputs' plans.
 pub(crate) fn result_plan(
     view: &ViewDefinition,
-    source: LogicalPlan,
+    inputs: &Inputs,
     stored: LogicalPlan,
 ) -> Result<LogicalPlan> {
     let Output::Groups { keys, aggregates } = &view.plan.output else {
         return Ok(stored);
     };
-    let input = prepared_rows(view, source)?;
+    let input = prepared_rows(view, inputs)?;
     let (states, results) = all_states(aggregates, input.schema())?;
     let merged = merged(keys, &states, stored)?;
     let mut rows = keys.iter().map(|key| column(&key.name)).collect::<Vec<_>>();
@@ -80,15 +81,11 @@ pub(crate) fn result_plan(
 
 /// The plan from states that a grouping view stores to one state of each group, to be stored in their
 /// place.
-pub(crate) fn merge_plan(
-    view: &ViewDefinition,
-    source: LogicalPlan,
-    stored: LogicalPlan,
-) -> Result<LogicalPlan> {
+pub(crate) fn merge_plan(view: &ViewDefinition, inputs: &Inputs, stored: LogicalPlan) -> Result<LogicalPlan> {
     let Output::Groups { keys, aggregates } = &view.plan.output else {
         return Err(Error::invalid(format!("view `{}` stores rows, which cannot be merged", view.name)));
     };
-    let input = prepared_rows(view, source)?;
+    let input = prepared_rows(view, inputs)?;
     let states = all_states(aggregates, input.schema())?.0;
     let merged = merged(keys, &states, stored)?;
     let columns = stored_columns(view, keys, &states, merged.schema())?;
@@ -116,27 +113,6 @@ fn stored_columns(
 /// Whether the view groups: it stores states, and its rows change when new states come.
 pub(crate) fn groups(view: &ViewDefinition) -> bool {
     matches!(view.plan.output, Output::Groups { .. })
-}
-
-/// The source's rows after `$filter`, `$unnest` and `$where`.
-fn prepared_rows(view: &ViewDefinition, source: LogicalPlan) -> Result<LogicalPlan> {
-    let mut rows = LogicalPlanBuilder::from(source);
-    if let Some(filter) = &view.plan.filter {
-        let condition = Scope::new(rows.schema()).condition(filter)?;
-        rows = rows.filter(condition)?;
-    }
-    if let Some(list) = &view.plan.unnest {
-        let element = Scope::new(rows.schema()).value(list)?.alias(ELEMENT_COLUMN);
-        let mut columns = rows.schema().columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
-        columns.push(element);
-        let options = UnnestOptions::new().with_preserve_nulls(false);
-        rows = rows.project(columns)?.unnest_column_with_options(ELEMENT_COLUMN, options)?;
-    }
-    if let Some(condition) = &view.plan.condition {
-        let condition = Scope::new(rows.schema()).condition(condition)?;
-        rows = rows.filter(condition)?;
-    }
-    Ok(rows.build()?)
 }
 
 fn all_states(aggregates: &[AggregateColumn], input: &DFSchema) -> Result<(Vec<State>, Vec<Expr>)> {

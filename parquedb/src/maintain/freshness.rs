@@ -44,20 +44,28 @@ pub(crate) fn freshness(catalog: &Catalog, snapshot: &Snapshot, name: &str) -> R
     if cursor.definition != catalog.hash(name)? {
         return Ok(Freshness::invalid("its definition has changed"));
     }
-    let source = &view.plan.source;
-    if let Definition::View(_) = catalog.get(source)? {
-        match freshness(catalog, snapshot, source)? {
-            Freshness::Fresh => {}
-            Freshness::Stale => return Ok(Freshness::Stale),
-            Freshness::Invalid { reason } => {
-                return Ok(Freshness::invalid(format!("its source `{source}` is invalid: {reason}")));
+    let mut state = Freshness::Fresh;
+    for source in view.plan.members() {
+        if let Definition::View(_) = catalog.get(source)? {
+            match freshness(catalog, snapshot, source)? {
+                Freshness::Fresh => {}
+                Freshness::Stale => state = Freshness::Stale,
+                Freshness::Invalid { reason } => {
+                    return Ok(Freshness::invalid(format!("its source `{source}` is invalid: {reason}")));
+                }
             }
         }
+        let Some(table) = snapshot.tables.get(source) else { continue };
+        let Some(seen) = cursor.sources.get(source) else {
+            return Ok(Freshness::invalid(format!("it was not built from `{source}`")));
+        };
+        // A cursor over a source without a table has seen none of whatever came later.
+        if seen.identity != 0 && seen.identity != table.identity {
+            return Ok(Freshness::invalid(format!("its source `{source}` was rebuilt")));
+        }
+        if table.changed > seen.seq {
+            state = Freshness::Stale;
+        }
     }
-    let Some(table) = snapshot.tables.get(source) else { return Ok(Freshness::Fresh) };
-    // A cursor over a source without a table has seen none of whatever came later.
-    if cursor.source_identity != 0 && cursor.source_identity != table.identity {
-        return Ok(Freshness::invalid(format!("its source `{source}` was rebuilt")));
-    }
-    Ok(if table.changed > cursor.seq { Freshness::Stale } else { Freshness::Fresh })
+    Ok(state)
 }

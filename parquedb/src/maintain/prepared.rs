@@ -3,6 +3,7 @@
 
 use crate::declare::definition::ViewDefinition;
 use crate::error::Result;
+use crate::evaluate::prepare::Inputs;
 use crate::evaluate::session::delta_session;
 use crate::evaluate::view;
 use arrow::datatypes::SchemaRef;
@@ -53,13 +54,19 @@ impl PreparedView {
     ) -> Result<Self> {
         let session = delta_session();
         let delta = Arc::new(DeltaTable { schema: Arc::clone(&source) });
-        let rows =
-            LogicalPlanBuilder::scan(&definition.plan.source, provider_as_source(delta), None)?.build()?;
-        let logical = view::delta_plan(&definition, rows)?;
+        let inputs = Inputs::of(&definition, |name| {
+            Ok(LogicalPlanBuilder::scan(name, provider_as_source(Arc::clone(&delta) as _), None)?.build()?)
+        })?;
+        let logical = view::delta_plan(&definition, &inputs)?;
         let plan = session.state().create_physical_plan(&logical).await?;
         let context = session.task_ctx();
         let config = context.session_config().clone();
         Ok(Self { definition, hash, stored, source, plan: Mutex::new((plan, 0)), config, context })
+    }
+
+    /// The name of the view's only source.
+    pub(crate) fn source(&self) -> &str {
+        self.definition.plan.sources.first().map_or("", String::as_str)
     }
 
     /// What the view stores for these source rows: rows, or one state per group among them.
@@ -67,7 +74,7 @@ impl PreparedView {
         let name = &self.definition.name;
         let mut slices = Vec::new();
         for batch in rows {
-            let batch = view::conform(batch, &self.source, &self.definition.plan.source)?;
+            let batch = view::conform(batch, &self.source, self.source())?;
             for offset in (0..batch.num_rows()).step_by(ROWS_AT_ONCE) {
                 slices.push(batch.slice(offset, ROWS_AT_ONCE.min(batch.num_rows() - offset)));
             }

@@ -3,10 +3,13 @@
 use super::freshness::{Freshness, freshness};
 use crate::commit::snapshot::Snapshot;
 use crate::commit::{Absorbed, Changes, CursorWrite, TableWrite};
+use crate::declare::definition::ViewDefinition;
 use crate::error::Result;
 use crate::evaluate::catalog::Catalog;
+use crate::evaluate::prepare::Inputs;
 use crate::evaluate::view;
 use datafusion::prelude::SessionContext;
+use std::collections::BTreeMap;
 
 /// The commit that brings a view to the snapshot, or nothing when it is there.
 ///
@@ -19,16 +22,17 @@ pub(crate) async fn refresh(
     name: &str,
 ) -> Result<Option<Changes>> {
     let definition = catalog.view(name)?;
-    let source = &definition.plan.source;
     let state = freshness(catalog, snapshot, name)?;
-    let (rows, replace) = match (state, snapshot.cursors.get(name)) {
-        (Freshness::Fresh, _) => return Ok(None),
-        (Freshness::Stale, Some(cursor)) if catalog.appends_rows(source)? => {
-            (catalog.rows_after(snapshot, source, cursor.seq)?, false)
+    let (inputs, replace) = match (state, snapshot.cursors.get(name), &definition.plan.sources[..]) {
+        (Freshness::Fresh, ..) => return Ok(None),
+        (Freshness::Stale, Some(cursor), [source])
+            if definition.plan.joins.is_empty() && catalog.appends_rows(source)? =>
+        {
+            (Inputs::of(definition, |name| catalog.rows_after(snapshot, name, cursor.seq()))?, false)
         }
-        _ => (catalog.rows(snapshot, source)?, true),
+        _ => (Inputs::of(definition, |name| catalog.rows(snapshot, name))?, true),
     };
-    let plan = view::delta_plan(definition, rows)?;
+    let plan = view::delta_plan(definition, &inputs)?;
     let stored = catalog.stored_schema(name)?;
     let frame = session.execute_logical_plan(plan).await?;
     let batches = frame
@@ -45,9 +49,17 @@ pub(crate) async fn refresh(
         cursors: vec![CursorWrite {
             view: name.to_owned(),
             definition: catalog.hash(name)?.to_owned(),
-            source: source.clone(),
-            absorbed: Absorbed::Through(snapshot.seq),
+            sources: absorbed(definition, |_| Absorbed::Through(snapshot.seq)),
+            alone: false,
         }],
         ..Changes::default()
     }))
+}
+
+/// How far a view has absorbed each of its sources.
+pub(crate) fn absorbed(
+    view: &ViewDefinition,
+    how_far: impl Fn(&str) -> Absorbed,
+) -> BTreeMap<String, Absorbed> {
+    view.plan.members().map(|member| (member.to_owned(), how_far(member))).collect()
 }

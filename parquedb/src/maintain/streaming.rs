@@ -2,6 +2,7 @@
 
 use super::freshness::{Freshness, freshness};
 use super::prepared::PreparedView;
+use super::refresh::absorbed;
 use crate::commit::snapshot::Snapshot;
 use crate::commit::{Absorbed, CursorWrite, TableWrite};
 use crate::declare::definition::Definition;
@@ -28,7 +29,10 @@ impl Maintainer {
         let mut level_of: BTreeMap<String, usize> = BTreeMap::new();
         let mut levels: Vec<Vec<Arc<PreparedView>>> = Vec::new();
         for view in catalog.views() {
-            let source = &view.plan.source;
+            let [source] = &view.plan.sources[..] else { continue };
+            if !view.plan.joins.is_empty() {
+                continue;
+            }
             // A view of a grouping view cannot follow from a batch, because its source's rows change;
             // nor can a view of a view that is refreshed at other times.
             let level = match (&view.refresh, catalog.get(source)?) {
@@ -67,7 +71,7 @@ impl Maintainer {
         for level in &self.levels {
             let mut deltas = Vec::new();
             for view in level {
-                let Some(source) = added.get(&view.definition.plan.source) else { continue };
+                let Some(source) = added.get(view.source()) else { continue };
                 if freshness(&self.catalog, snapshot, &view.definition.name)? == Freshness::Fresh {
                     deltas.push((Arc::clone(view), source.clone()));
                 }
@@ -76,8 +80,8 @@ impl Maintainer {
                 cursors.push(CursorWrite {
                     view: view.definition.name.clone(),
                     definition: view.hash.clone(),
-                    source: view.definition.plan.source.clone(),
-                    absorbed: Absorbed::ThisCommit,
+                    sources: absorbed(&view.definition, |_| Absorbed::ThisCommit),
+                    alone: true,
                 });
                 added.insert(view.definition.name.clone(), delta);
             }

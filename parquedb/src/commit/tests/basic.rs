@@ -32,7 +32,7 @@ async fn reopens(make: impl Fn() -> Store) {
         assert_eq!(a, expected);
         assert_eq!(rows(&again, &snapshot, "V").await, vec![(3, 100)]);
         let v = &snapshot.cursors["V"];
-        assert_eq!((v.source_identity, v.seq), (1, 3));
+        assert_eq!((v.sources["A"].identity, v.seq()), (1, 3));
         let a = &snapshot.tables["A"];
         assert_eq!((a.identity, a.changed), (1, 3));
         assert_eq!(a.inline.is_empty(), flush);

@@ -29,11 +29,11 @@ async fn streaming_views_of_two_writers_follow_each_other() {
     assert_eq!((requests.put, requests.get, requests.list), (2, 1, 0));
     let snapshot = committed.snapshot;
     assert_eq!(rows(&two, &snapshot, "V").await, rows(&two, &snapshot, "A").await);
-    assert_eq!((snapshot.seq, snapshot.cursors["V"].seq), (2, 2));
+    assert_eq!((snapshot.seq, snapshot.cursors["V"].seq()), (2, 2));
     // The same when the other's commit is known before the commit is made.
     one.catch_up().await.unwrap();
     one.commit(streamed("A", 20..21, "V", 1)).await.unwrap();
-    assert_eq!(one.snapshot().cursors["V"].seq, 3);
+    assert_eq!(one.snapshot().cursors["V"].seq(), 3);
 }
 
 #[tokio::test]

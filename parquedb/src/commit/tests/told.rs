@@ -116,8 +116,8 @@ pub(super) fn sums<'a>(rows: impl IntoIterator<Item = &'a (u64, i64)>) -> BTreeM
 pub(super) fn is_fresh(snapshot: &Snapshot) -> bool {
     let Some(cursor) = snapshot.cursors.get(VIEW) else { return false };
     snapshot.tables.get(SOURCE).is_none_or(|source| {
-        (cursor.source_identity == 0 || cursor.source_identity == source.identity)
-            && source.changed <= cursor.seq
+        let seen = cursor.sources[SOURCE];
+        (seen.identity == 0 || seen.identity == source.identity) && source.changed <= seen.seq
     })
 }
 
@@ -228,19 +228,21 @@ impl Told {
     pub(super) fn check_view(place: &str, snapshot: &Snapshot, tables: &Tables) {
         let Some(cursor) = snapshot.cursors.get(VIEW) else { return };
         let identity = snapshot.tables.get(SOURCE).map_or(0, |source| source.identity);
-        if cursor.source_identity != identity {
+        if cursor.sources[SOURCE].identity != identity {
             return;
         }
         let rows = |table| tables.get(table).map_or(&[][..], Vec::as_slice);
-        let absorbed = rows(SOURCE).iter().filter(|(seq, _)| *seq <= cursor.seq);
+        let absorbed = rows(SOURCE).iter().filter(|(seq, _)| *seq <= cursor.seq());
         let mut recomputed: Vec<i64> = sums(absorbed).into_values().collect();
         recomputed.sort_unstable();
         let mut held: Vec<i64> = rows(VIEW).iter().map(|(_, sum)| *sum).collect();
         held.sort_unstable();
         assert_eq!(
-            held, recomputed,
+            held,
+            recomputed,
             "{place}: the view at commit {} is not what its source at {} gives",
-            snapshot.seq, cursor.seq
+            snapshot.seq,
+            cursor.seq()
         );
     }
 }
