@@ -53,6 +53,14 @@ fn complete(view: &View, errors: &mut Errors) -> bool {
     if seen("where") && !seen("unnest") {
         errors.at(name.span(), format!("view `{name}` has `$where` without `$unnest`: use `$filter`"));
     }
+    if seen("having") && !groups {
+        errors.at(
+            name.span(),
+            format!(
+                "view `{name}` has `$having` without `$groupBy` or `$compute`: `$filter` decides which rows count"
+            ),
+        );
+    }
     let columns = view.select.iter().chain(&view.group_by).any(|columns| !columns.is_empty())
         || view.compute.as_ref().is_some_and(|columns| !columns.is_empty());
     view.from.is_some() && columns && !(view.select.is_some() && groups)

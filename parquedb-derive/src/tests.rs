@@ -65,6 +65,20 @@ fn groups_with_a_schedule() {
 }
 
 #[test]
+fn groups_of_a_size() {
+    insta::assert_snapshot!(views(
+        r#"
+        pub Busy: {
+            $from: Requests,
+            $groupBy: [worker],
+            $compute: { requests: $count(*) },
+            $having: { requests: { $gt: 10 } },
+        }
+        "#
+    ));
+}
+
+#[test]
 fn both_spellings_are_one_view() {
     let spelled = |filter: &str| views(&format!("V: {{ $from: T, $filter: {filter}, $select: {{ a }} }}"));
     for pair in [

@@ -9,6 +9,7 @@ mod cost;
 mod decoders;
 mod end_to_end;
 mod interrupted_ingest;
+mod joins;
 mod killed_writers;
 mod known_losses;
 mod maintenance;

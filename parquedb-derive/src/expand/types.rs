@@ -4,7 +4,7 @@ use crate::names;
 use crate::parse::columns::Aggregate;
 use crate::parse::expr::{Arithmetic, Constant, Expr, FieldPath, Step};
 use crate::parse::view::View;
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use std::collections::BTreeMap;
 use syn::ext::IdentExt;
@@ -12,6 +12,10 @@ use syn::ext::IdentExt;
 /// The names a view's expansion has defined so far.
 pub(crate) struct Scope<'a> {
     pub(crate) view: &'a View,
+    /// What paths start from.
+    source: Ident,
+    /// Begins the names that are defined here.
+    prefix: &'static str,
     /// Type and nullability of each path prefix; prefixes after the unnest begin with `*`.
     aliases: BTreeMap<String, (Ident, Ident)>,
     /// The definitions, to be emitted after the values.
@@ -22,15 +26,30 @@ pub(crate) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub(crate) fn new(view: &'a View) -> Self {
-        Self { view, aliases: BTreeMap::new(), tokens: TokenStream::new(), unnested: false }
+        let source = generated(view, "Source");
+        Self {
+            view,
+            source,
+            prefix: "",
+            aliases: BTreeMap::new(),
+            tokens: TokenStream::new(),
+            unnested: false,
+        }
+    }
+
+    /// The scope of a condition over the view's own rows.
+    pub(crate) fn of_rows(view: &'a View) -> Self {
+        let mut source = view.name.clone();
+        source.set_span(Span::call_site());
+        Self { source, prefix: "H", ..Self::new(view) }
     }
 
     pub(crate) fn source(&self) -> Ident {
-        self.name("Source")
+        self.source.clone()
     }
 
     pub(crate) fn name(&self, suffix: &str) -> Ident {
-        format_ident!("__{}_{}", self.view.name.unraw(), suffix, span = proc_macro2::Span::call_site())
+        generated(self.view, &format!("{}{suffix}", self.prefix))
     }
 
     /// How many steps of the path lead to the element of the view's `$unnest`; none if it leads elsewhere.
@@ -254,6 +273,11 @@ impl<'a> Scope<'a> {
             const _: () = ::std::assert!(!::parquedb::__private::is_container::<#current>(), #message);
         }
     }
+}
+
+/// A name of the view's expansion.
+fn generated(view: &View, suffix: &str) -> Ident {
+    format_ident!("__{}_{}", view.name.unraw(), suffix, span = Span::call_site())
 }
 
 fn leaves_of<'e>(expr: &'e Expr, leaves: &mut Vec<&'e Expr>) {

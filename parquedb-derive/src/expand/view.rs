@@ -72,13 +72,26 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
         });
     }
 
+    let mut rows = Scope::of_rows(view);
+    let having = view.having.as_ref().map(|having| {
+        let source = rows.source();
+        let having = rows.value(having);
+        quote! {
+            let __row =
+                <#source as ::parquedb::__private::Record>::handles::<::parquedb::__private::NotNull>(
+                    ::parquedb::__private::Node::Row,
+                );
+            __plan.having(#having);
+        }
+    });
+
     let groups = view.group_by.is_some() || view.compute.is_some();
     let finish = format_ident!("{}", if groups { "groups" } else { "rows" });
     let refresh = refresh(view);
     let changes = changes(view, groups);
     let follow = follow(view, &source);
     let table = names::snake_case(&text(name));
-    let types = &scope.tokens;
+    let (types, types_of_rows) = (&scope.tokens, &rows.tokens);
     let aliases: Vec<_> = (0..fields.len()).map(|position| scope.name(&format!("C{position}"))).collect();
     let row = row(view, &fields);
     let types_of: Vec<_> = fields.iter().map(|field| &field.ty).collect();
@@ -112,6 +125,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
                 #unnest
                 #condition
                 #(#values)*
+                #having
                 __plan.#finish(#table, #refresh)
             }
         }
@@ -119,6 +133,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
         #[allow(non_camel_case_types)]
         type #source = #from;
         #types
+        #types_of_rows
         #(
             #[doc(hidden)]
             #[allow(non_camel_case_types)]

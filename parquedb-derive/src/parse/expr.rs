@@ -127,10 +127,9 @@ const OPERATORS: [&str; 31] = [
 const AGGREGATES: [&str; 6] = ["count", "sum", "avg", "min", "max", "countDistinct"];
 
 /// Parts of the language that are designed and not built.
-pub(crate) const PLANNED: [&str; 61] = [
+pub(crate) const PLANNED: [&str; 59] = [
     "expand",
     "flatten",
-    "having",
     "partitionBy",
     "orderBy",
     "limit",
@@ -188,7 +187,6 @@ pub(crate) const PLANNED: [&str; 61] = [
     "trunc",
     "toString",
     "toDate",
-    "having",
 ];
 
 /// The error of an operator that does not exist or is not built.

@@ -21,13 +21,14 @@ pub(crate) struct View {
     pub(crate) select: Option<Vec<Column>>,
     pub(crate) group_by: Option<Vec<Column>>,
     pub(crate) compute: Option<Vec<Aggregate>>,
+    pub(crate) having: Option<Expr>,
     pub(crate) refresh: Option<Refresh>,
     /// Directives that were there, well-formed or not.
     pub(crate) seen: Vec<String>,
 }
 
-const DIRECTIVES: [&str; 8] =
-    ["from", "filter", "unnest", "where", "select", "groupBy", "compute", "refresh"];
+const DIRECTIVES: [&str; 9] =
+    ["from", "filter", "unnest", "where", "select", "groupBy", "compute", "having", "refresh"];
 
 /// All views that can be recognised.
 pub(crate) fn views(tokens: TokenStream, errors: &mut Errors) -> Vec<View> {
@@ -84,6 +85,7 @@ fn view(input: ParseStream, errors: &mut Errors) -> Result<View> {
         select: None,
         group_by: None,
         compute: None,
+        having: None,
         refresh: None,
         seen: Vec::new(),
     };
@@ -164,6 +166,7 @@ fn directive(view: &mut View, input: ParseStream, errors: &mut Errors) -> Result
         "select" => view.select = Some(select(&name, input, errors)?),
         "groupBy" => view.group_by = Some(group_by(&name, input, errors)?),
         "compute" => view.compute = Some(compute(&name, input, errors)?),
+        "having" => view.having = Some(input.parse()?),
         "refresh" => view.refresh = Some(refresh(&name, input, errors)?),
         _ => {}
     }

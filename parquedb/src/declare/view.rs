@@ -22,6 +22,7 @@ pub struct ViewBuilder<S, V> {
     condition: Option<Node>,
     columns: Vec<Column>,
     aggregates: Vec<AggregateColumn>,
+    having: Option<Node>,
     of: PhantomData<fn(S) -> V>,
 }
 
@@ -41,6 +42,7 @@ impl<S, V> ViewBuilder<S, V> {
             condition: None,
             columns: Vec::new(),
             aggregates: Vec::new(),
+            having: None,
             of: PhantomData,
         }
     }
@@ -74,6 +76,11 @@ impl<S, V: Row> ViewBuilder<S, V> {
         self.aggregates.push(value.into_column(&self.next_name()));
     }
 
+    /// Keeps the view's own rows for which the condition over them holds.
+    pub fn having(&mut self, condition: impl Predicate) {
+        self.having = Some(condition.node());
+    }
+
     fn next_name(&self) -> String {
         let position = self.columns.len() + self.aggregates.len();
         V::FIELDS.get(position).map_or_else(|| format!("column_{position}"), |name| (*name).to_owned())
@@ -99,7 +106,7 @@ impl<S, V: Row> ViewBuilder<S, V> {
                 unnest: self.unnest,
                 condition: self.condition,
                 output: output(self.columns, self.aggregates),
-                having: None,
+                having: self.having,
             },
             refresh,
         })

@@ -76,7 +76,10 @@ pub(crate) fn result_plan(
             typed(result, declared(&view.schema, &aggregate.name)?, merged.schema())?.alias(&aggregate.name),
         );
     }
-    Ok(LogicalPlanBuilder::from(merged).project(rows)?.build()?)
+    let rows = LogicalPlanBuilder::from(merged).project(rows)?;
+    let Some(having) = &view.plan.having else { return Ok(rows.build()?) };
+    let condition = Scope::new(rows.schema()).condition(having)?;
+    Ok(rows.filter(condition)?.build()?)
 }
 
 /// The plan from states that a grouping view stores to one state of each group, to be stored in their
