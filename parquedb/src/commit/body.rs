@@ -3,6 +3,7 @@
 
 use super::envelope::{Builder, Header, Sealed, Section};
 use super::ipc;
+use super::removal::{RemovedRows, TableRemoval};
 use super::snapshot::{DataFile, Pin};
 use crate::declare::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Kinds of sections. 12 to 15 are kept for rows removed and for what was published to other formats.
+/// Kinds of sections. 13 to 15 are kept for what was published to other formats.
 pub(super) mod kind {
     pub(in super::super) const INTENT: u16 = 1;
     pub(in super::super) const INLINE: u16 = 2;
@@ -27,6 +28,7 @@ pub(super) mod kind {
     pub(in super::super) const PINS: u16 = 9;
     pub(in super::super) const WATERMARK: u16 = 10;
     pub(in super::super) const CLAIM: u16 = 11;
+    pub(in super::super) const REMOVE: u16 = 12;
     pub(in super::super) const MANIFEST: u16 = 32;
 }
 
@@ -70,6 +72,14 @@ pub(super) struct Compaction {
     /// Paths.
     pub(super) removed: Vec<String>,
     pub(super) added: Vec<DataFile>,
+    /// The rows are states that were merged: there may be fewer, or none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) merged: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A snapshot to be kept, or no longer.
@@ -117,7 +127,16 @@ impl AddedFile {
     /// The file in a table, when it was added by commit `seq`.
     pub(super) fn data_file(&self, seq: u64) -> DataFile {
         let AddedFile { path, size, rows, checksum, .. } = self.clone();
-        DataFile { path, size, rows, checksum, first_seq: seq, last_seq: seq, merged: false }
+        DataFile {
+            path,
+            size,
+            rows,
+            checksum,
+            first_seq: seq,
+            last_seq: seq,
+            merged: false,
+            removed: RemovedRows::default(),
+        }
     }
 }
 
@@ -159,6 +178,8 @@ pub(super) struct Body {
     pub(super) intent: Intent,
     /// Tables whose earlier rows all go.
     pub(super) cleared: Vec<String>,
+    /// Rows of earlier commits that go.
+    pub(super) removals: Arc<Vec<TableRemoval>>,
     pub(super) inline: Vec<InlineRows>,
     pub(super) added: Vec<AddedFile>,
     pub(super) replaced: Vec<ReplaceInline>,
@@ -196,6 +217,7 @@ impl Body {
         let sections = 1
             + self.inline.len()
             + usize::from(!self.cleared.is_empty())
+            + usize::from(!self.removals.is_empty())
             + usize::from(!self.added.is_empty())
             + usize::from(!self.replaced.is_empty())
             + usize::from(!self.cursors.is_empty())
@@ -211,6 +233,9 @@ impl Body {
         }
         if !self.cleared.is_empty() {
             builder.section(kind::CLEAR, |buffer| write_json(buffer, &self.cleared))?;
+        }
+        if !self.removals.is_empty() {
+            builder.section(kind::REMOVE, |buffer| write_json(buffer, self.removals.as_ref()))?;
         }
         if !self.added.is_empty() {
             builder.section(kind::ADD, |buffer| write_json(buffer, &self.added))?;
@@ -247,6 +272,7 @@ impl Body {
                 kind::INTENT => body.intent = read_json(section, place)?,
                 kind::META => body.definitions = Some(Arc::new(read_json(section, place)?)),
                 kind::CLEAR => body.cleared = read_json(section, place)?,
+                kind::REMOVE => body.removals = Arc::new(read_json(section, place)?),
                 kind::ADD => body.added = read_json(section, place)?,
                 kind::REPLACE_INLINE => body.replaced = read_json(section, place)?,
                 kind::CURSORS => body.cursors = read_json(section, place)?,

@@ -1,6 +1,7 @@
 //! What a commit is made from, and what becomes of it.
 
 use super::body::{CursorWrite, KeySet};
+use super::removal::TableRemoval;
 use super::snapshot::Snapshot;
 use crate::declare::definition::Definition;
 use arrow::record_batch::RecordBatch;
@@ -16,6 +17,9 @@ pub struct Changes {
     pub base: Option<u64>,
     /// Rows, by table.
     pub writes: Vec<TableWrite>,
+    /// Rows that are gone, by table. They were there in the snapshot that the changes were computed from;
+    /// when one is gone by then, or its run is, the changes get [`crate::ErrorKind::Conflict`].
+    pub removals: Vec<TableRemoval>,
     /// What views have absorbed.
     pub cursors: Vec<CursorWrite>,
     /// All declared members, when they change.

@@ -97,6 +97,14 @@ pub(super) fn open(bytes: &Bytes, seq: u64, url: &str) -> Result<(State, Repeats
     let json = inflate(&section.bytes, &place)?;
     let section = Section { kind: section.kind, optional: false, bytes: Bytes::from(json) };
     let manifest: Manifest = read_json(&section, &place)?;
+    for file in manifest.tables.values().flat_map(|table| &table.files) {
+        if file.removed.max().is_some_and(|last| u64::from(last) >= file.rows) {
+            return Err(Error::corrupt(format!(
+                "checkpoint {place} removes rows of {} that it does not have",
+                file.path
+            )));
+        }
+    }
     let restored = |table: StoredTable| {
         Arc::new(Table {
             identity: table.identity,

@@ -10,6 +10,7 @@ pub use rewrite::VerifiedFile;
 
 use super::anchor::Moment;
 use super::body::{AddedFile, Body, Compaction, Intent};
+use super::removal::RemovedRows;
 use super::snapshot::{DataFile, Snapshot};
 use super::{Inner, Log, Writer, files, flush};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,7 +20,7 @@ use choose::Window;
 use object_store::path::Path;
 use rewrite::Joined;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
@@ -63,7 +64,7 @@ pub struct CompactedTable {
     pub bytes_read: u64,
     /// Size of the files that were written, in bytes.
     pub bytes_written: u64,
-    /// Rows, or states, in the files that were replaced.
+    /// Rows, or states, in the files that were replaced, without those that are removed.
     pub rows_read: u64,
     /// Rows in the files in their place; fewer only where states were merged.
     pub rows_written: u64,
@@ -127,7 +128,8 @@ const ATTEMPTS: usize = 5;
 #[derive(Debug)]
 struct Output {
     window: Window,
-    file: DataFile,
+    /// None where no row is left.
+    file: Option<DataFile>,
 }
 
 /// What cannot become one file.
@@ -276,12 +278,13 @@ impl Log {
             let table = report.table(&window.table);
             table.files_replaced += window.files.len() as u64;
             table.rows_read += window.rows();
-            table.rows_written += file.rows;
-            table.bytes_written += file.size;
+            table.rows_written += file.as_ref().map_or(0, |file| file.rows);
+            table.bytes_written += file.as_ref().map_or(0, |file| file.size);
         }
         for Output { window, file } in late {
             let table = report.table(&window.table);
             table.conflicts += 1;
+            let Some(file) = file else { continue };
             table.bytes_written += file.size;
             // No commit names it, and none will. If this fails garbage collection finds it.
             let path = Path::from(file.path.as_str());
@@ -300,7 +303,7 @@ impl Inner {
         snapshot: &Snapshot,
         window: &Window,
         merge: Option<&dyn MergeStates>,
-    ) -> Result<DataFile, Problem> {
+    ) -> Result<Option<DataFile>, Problem> {
         let inputs = rewrite::read(&self.store, window).await?;
         let (name, is_view) = (window.table.clone(), flush::is_view(snapshot, &window.table));
         let first_seq = window.files.first().map_or(0, |file| file.first_seq);
@@ -308,7 +311,11 @@ impl Inner {
         let merge = merge.filter(|_| window.merges);
         let written = match merge {
             Some(merge) => {
-                let merged = merge.merge(snapshot, &name, inputs).await.map_err(Problem::Unmergeable)?;
+                let mut merged = merge.merge(snapshot, &name, inputs).await.map_err(Problem::Unmergeable)?;
+                merged.retain(|batch| batch.num_rows() > 0);
+                if merged.is_empty() {
+                    return Ok(None);
+                }
                 let written = files::write(&self.store, name, is_view, vec![(last_seq, merged)], false).await;
                 written.map_err(|error| match error.kind() {
                     ErrorKind::Invalid => Problem::Unmergeable(error),
@@ -328,7 +335,16 @@ impl Inner {
             }
         };
         let AddedFile { path, size, rows, checksum, .. } = written;
-        Ok(DataFile { path, size, rows, checksum, first_seq, last_seq, merged: merge.is_some() })
+        Ok(Some(DataFile {
+            path,
+            size,
+            rows,
+            checksum,
+            first_seq,
+            last_seq,
+            merged: merge.is_some(),
+            removed: RemovedRows::default(),
+        }))
     }
 
     /// Commits the results whose files are all still there. Gives those, and the others.
@@ -353,7 +369,8 @@ impl Inner {
             let compacted = outputs.iter().map(|Output { window, file }| Compaction {
                 table: window.table.clone(),
                 removed: window.files.iter().map(|file| file.path.clone()).collect(),
-                added: vec![file.clone()],
+                added: file.iter().cloned().collect(),
+                merged: window.merges,
             });
             let intent = Intent { base_seq: snapshot.seq, ..Intent::default() };
             let body = Body { intent, compacted: compacted.collect(), ..Body::default() };
@@ -371,8 +388,10 @@ impl Inner {
 
 fn is_there(snapshot: &Snapshot, window: &Window) -> bool {
     let Some(table) = snapshot.tables.get(&window.table) else { return false };
-    let present: HashSet<&str> = table.files.iter().map(|file| file.path.as_str()).collect();
-    window.files.iter().all(|file| present.contains(file.path.as_str()))
+    // With the rows that it had when it was rewritten.
+    let present: HashMap<&str, u64> =
+        table.files.iter().map(|file| (file.path.as_str(), file.live_rows())).collect();
+    window.files.iter().all(|file| present.get(file.path.as_str()) == Some(&file.live_rows()))
 }
 
 fn describe_left(

@@ -2,7 +2,8 @@
 
 use super::body::{AddedFile, Body, Intent, ReplaceInline};
 use super::checkpoint::{self, Hint};
-use super::snapshot::{DataFile, InlineRun, Snapshot, Table};
+use super::removal::RemovedRows;
+use super::snapshot::{DataFile, InlineRun, Snapshot, Table, table_of_removed};
 use super::{Inner, Writer, files, layout};
 use crate::declare::definition::Definition;
 use crate::error::{ErrorKind, Result};
@@ -86,7 +87,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes all inline runs to files.
+    /// Writes the live rows of all inline runs to files.
     async fn write_runs(&self, snapshot: &Snapshot) -> Result<Vec<ReplaceInline>> {
         let mut writing = Vec::new();
         for (name, table) in &snapshot.tables {
@@ -106,12 +107,22 @@ impl Inner {
     ) -> Result<ReplaceInline> {
         let first_seq = group.first().map_or(0, |run| run.seq);
         let last_seq = group.last().map_or(0, |run| run.seq);
-        let runs = group.iter().map(|run| (run.seq, run.batches.clone())).collect();
+        let live = |run: &Arc<InlineRun>| Ok((run.seq, run.removed.live(&run.batches)?.into_owned()));
+        let runs = group.iter().map(live).collect::<Result<_>>()?;
         let written = files::write(&self.store, table.to_owned(), is_view, runs, first_seq != last_seq);
         let AddedFile { table, path, size, rows, checksum } = written.await?;
         Ok(ReplaceInline {
             table,
-            file: DataFile { path, size, rows, checksum, first_seq, last_seq, merged: false },
+            file: DataFile {
+                path,
+                size,
+                rows,
+                checksum,
+                first_seq,
+                last_seq,
+                merged: false,
+                removed: RemovedRows::default(),
+            },
         })
     }
 
@@ -161,6 +172,7 @@ impl Inner {
 
 /// Whether a table is a view's: its files are elsewhere.
 pub(super) fn is_view(snapshot: &Snapshot, table: &str) -> bool {
+    let table = table_of_removed(table).unwrap_or(table);
     matches!(snapshot.definitions.get(table), Some(Definition::View(_)))
         || snapshot.cursors.contains_key(table)
 }

@@ -1,7 +1,9 @@
 //! What a commit touches, and whether a commit that was computed without another can follow it.
 
 use super::body::{Absorbed, Body, CursorWrite};
+use super::removal::{RunId, TableRemoval};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// What a commit touches.
 #[derive(Debug, Clone, Default)]
@@ -9,6 +11,8 @@ pub(super) struct Footprint {
     definitions: bool,
     written: BTreeSet<String>,
     cleared: BTreeSet<String>,
+    /// Each table at most once, and each run of it.
+    removed: Arc<Vec<TableRemoval>>,
     flushed: BTreeSet<String>,
     /// The files that a compaction replaced.
     compacted: BTreeMap<String, BTreeSet<String>>,
@@ -38,6 +42,7 @@ impl Footprint {
             definitions: body.definitions.is_some(),
             written: inline.chain(added).cloned().collect(),
             cleared: body.cleared.iter().cloned().collect(),
+            removed: Arc::clone(&body.removals),
             flushed: body.replaced.iter().map(|replaced| replaced.table.clone()).collect(),
             compacted,
             cursors: body.cursors.clone(),
@@ -54,13 +59,16 @@ impl Footprint {
     }
 
     fn touches(&self, table: &str) -> bool {
-        self.written.contains(table) || self.cleared.contains(table)
+        self.written.contains(table)
+            || self.cleared.contains(table)
+            || self.removed.iter().any(|removal| removal.table == table)
     }
 
     /// Whether the commit holds only for what it was computed from.
     pub(super) fn depends_on_base(&self) -> bool {
         self.definitions
             || !(self.cleared.is_empty()
+                && self.removed.is_empty()
                 && self.flushed.is_empty()
                 && self.compacted.is_empty()
                 && self.cursors.is_empty()
@@ -75,6 +83,8 @@ impl Footprint {
             return Some("the declared members changed".to_owned());
         }
         self.row_conflict(theirs)
+            .or_else(|| self.removal_conflict(theirs))
+            .or_else(|| theirs.removal_conflict(self))
             .or_else(|| self.file_conflict(theirs))
             .or_else(|| self.cursor_conflict(theirs))
     }
@@ -97,6 +107,35 @@ impl Footprint {
             let others = theirs.keys.get(table).map_or(&[][..], Vec::as_slice);
             if overlap(hashes, others) {
                 return Some(format!("rows of {table} with the same keys were written"));
+            }
+        }
+        None
+    }
+
+    /// Whether rows are removed where the other has, or has had, something else in mind.
+    fn removal_conflict(&self, other: &Footprint) -> Option<String> {
+        for TableRemoval { table, runs } in self.removed.iter() {
+            let is_inline = |run: &RunId| matches!(run, RunId::Inline(_));
+            if other.flushed.contains(table) && runs.iter().any(|removal| is_inline(&removal.run)) {
+                return Some(format!("{table} was flushed while rows of it were removed"));
+            }
+            let compacted = other.compacted.get(table);
+            let is_compacted = |run: &RunId| match run {
+                RunId::File(path) => compacted.is_some_and(|files| files.contains(path)),
+                RunId::Inline(_) => false,
+            };
+            if runs.iter().any(|removal| is_compacted(&removal.run)) {
+                return Some(format!("files of {table} were compacted while rows of them were removed"));
+            }
+            let others = other.removed.iter().find(|removal| &removal.table == table);
+            for ours in runs {
+                let theirs = others.into_iter().flat_map(|removal| &removal.runs);
+                if theirs
+                    .filter(|theirs| theirs.run == ours.run)
+                    .any(|theirs| !theirs.rows.is_disjoint(&ours.rows))
+                {
+                    return Some(format!("the same rows of {table} were removed"));
+                }
             }
         }
         None

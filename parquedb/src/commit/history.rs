@@ -7,7 +7,7 @@ use super::body::{Body, KeySet, PinWrite, SequenceRange, kind};
 use super::checkpoint::Hint;
 use super::envelope::{self, ObjectKind, Section};
 use super::snapshot::{DataFile, Snapshot};
-use super::{CursorWrite, create, layout, read};
+use super::{CursorWrite, create, flush, layout, read};
 use crate::declare::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
@@ -89,6 +89,8 @@ pub struct TableChange {
     pub table: String,
     /// Whether all earlier rows went.
     pub cleared: bool,
+    /// Rows of earlier commits that it removes.
+    pub removed_rows: u64,
     /// Rows inside the commit.
     pub inline_rows: u64,
     /// Their encoded size, in bytes.
@@ -158,8 +160,10 @@ pub struct FileInfo {
     pub path: String,
     /// Size, in bytes.
     pub size: u64,
-    /// Number of rows.
+    /// Number of rows, with those that are removed.
     pub rows: u64,
+    /// How many of them are removed.
+    pub removed: u64,
     /// xxh3-64 of its bytes, in hexadecimal.
     #[serde(serialize_with = "hexadecimal")]
     pub checksum: u64,
@@ -173,8 +177,16 @@ pub struct FileInfo {
 
 impl From<&DataFile> for FileInfo {
     fn from(file: &DataFile) -> Self {
-        let DataFile { path, size, rows, checksum, first_seq, last_seq, merged } = file.clone();
-        Self { path, size, rows, checksum, first_seq, last_seq, merged }
+        Self {
+            path: file.path.clone(),
+            size: file.size,
+            rows: file.rows,
+            removed: file.removed.len(),
+            checksum: file.checksum,
+            first_seq: file.first_seq,
+            last_seq: file.last_seq,
+            merged: file.merged,
+        }
     }
 }
 
@@ -249,7 +261,7 @@ pub struct TableContents {
     pub table: String,
     /// Whether it is a view.
     pub is_view: bool,
-    /// Rows, or states of a view that groups, in all runs.
+    /// Rows, or states of a view that groups, in all runs, without those that are removed.
     pub rows: u64,
     /// The last commit that changed the rows.
     pub changed: u64,
@@ -279,8 +291,10 @@ impl TableContents {
 pub struct InlineInfo {
     /// The commit.
     pub seq: u64,
-    /// Number of rows.
+    /// Number of rows, with those that are removed.
     pub rows: u64,
+    /// How many of them are removed.
+    pub removed: u64,
     /// Encoded size, in bytes.
     pub bytes: u64,
 }
@@ -306,6 +320,7 @@ fn kind_name(number: u16) -> &'static str {
         kind::PINS => "Pins",
         kind::WATERMARK => "Watermark",
         kind::CLAIM => "Claim",
+        kind::REMOVE => "Remove",
         kind::MANIFEST => "Manifest",
         _ => "unknown",
     }
@@ -316,15 +331,19 @@ fn kind_name(number: u16) -> &'static str {
 pub fn contents(snapshot: &Snapshot) -> Vec<TableContents> {
     let table = |(name, table): (&String, &std::sync::Arc<super::snapshot::Table>)| TableContents {
         table: name.clone(),
-        is_view: matches!(snapshot.definitions.get(name), Some(Definition::View(_)))
-            || snapshot.cursors.contains_key(name),
+        is_view: flush::is_view(snapshot, name),
         rows: table.rows,
         changed: table.changed,
         files: table.files.iter().map(|file| FileInfo::from(file.as_ref())).collect(),
         inline: table
             .inline
             .iter()
-            .map(|run| InlineInfo { seq: run.seq, rows: run.rows, bytes: run.bytes })
+            .map(|run| InlineInfo {
+                seq: run.seq,
+                rows: run.rows,
+                removed: run.removed.len(),
+                bytes: run.bytes,
+            })
             .collect(),
     };
     snapshot.tables.iter().map(table).collect()
@@ -518,6 +537,9 @@ fn tables(body: &Body, seq: u64) -> Vec<TableChange> {
     }
     for name in &body.cleared {
         at(&mut tables, name).cleared = true;
+    }
+    for removal in body.removals.iter() {
+        at(&mut tables, &removal.table).removed_rows += removal.rows();
     }
     for added in &body.added {
         at(&mut tables, &added.table).added.push(FileInfo::from(&added.data_file(seq)));

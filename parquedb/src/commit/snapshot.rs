@@ -1,5 +1,6 @@
 //! The database at one sequence number: what every read and every commit starts from.
 
+use super::removal::RemovedRows;
 use crate::declare::definition::Definition;
 use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
@@ -46,9 +47,9 @@ pub struct Table {
     /// The commit that created the table's present contents: its first write, or the last write
     /// that replaced everything. A cursor over another identity has seen other rows.
     pub identity: u64,
-    /// The last commit that changed the rows. A flush changes none.
+    /// The last commit that added or removed rows. A flush does neither.
     pub changed: u64,
-    /// Rows in all runs.
+    /// Rows in all runs, without those that are removed.
     pub rows: u64,
     /// Runs in Parquet files, oldest first.
     pub files: Arc<Vec<Arc<DataFile>>>,
@@ -62,12 +63,22 @@ pub struct Table {
 pub struct InlineRun {
     /// The commit.
     pub seq: u64,
-    /// Its rows, in the table's stored schema.
+    /// Its rows as they were committed, in the table's stored schema.
     pub batches: Vec<RecordBatch>,
-    /// Number of rows.
+    /// Number of rows, with those that are removed.
     pub rows: u64,
     /// Encoded size in the commit object, in bytes.
     pub bytes: u64,
+    /// The rows that are gone, by their positions in the batches one after the other.
+    pub removed: RemovedRows,
+}
+
+impl InlineRun {
+    /// Number of rows that are not removed.
+    #[must_use]
+    pub fn live_rows(&self) -> u64 {
+        self.rows.saturating_sub(self.removed.len())
+    }
 }
 
 /// A run in a Parquet file.
@@ -77,7 +88,7 @@ pub struct DataFile {
     pub path: String,
     /// Size in bytes.
     pub size: u64,
-    /// Number of rows.
+    /// Number of rows, with those that are removed.
     pub rows: u64,
     /// xxh3-64 of the file's bytes.
     pub checksum: u64,
@@ -89,6 +100,17 @@ pub struct DataFile {
     /// It holds states that were merged over its commits, so that no row belongs to one of them.
     #[serde(default, skip_serializing_if = "is_false")]
     pub merged: bool,
+    /// The rows that are gone, by their positions in the file.
+    #[serde(default, skip_serializing_if = "RemovedRows::is_empty")]
+    pub removed: RemovedRows,
+}
+
+impl DataFile {
+    /// Number of rows that are not removed.
+    #[must_use]
+    pub fn live_rows(&self) -> u64 {
+        self.rows.saturating_sub(self.removed.len())
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
@@ -98,6 +120,24 @@ fn is_false(value: &bool) -> bool {
 
 /// The extra `UInt64` column of a file that holds the rows of several commits.
 pub const SEQ_COLUMN: &str = "__seq";
+
+/// The extra `UInt64` column of a table of removed rows: the commit in which the row had come in.
+pub const ADDED_COLUMN: &str = "__added";
+
+/// What a table's name has in addition where the table holds the rows removed from another.
+const REMOVED_SUFFIX: &str = ".removed";
+
+/// The name of the table that holds the rows removed from another, as they were.
+#[must_use]
+pub fn removed_table(table: &str) -> String {
+    format!("{table}{REMOVED_SUFFIX}")
+}
+
+/// The table whose removed rows a table holds, if it is such a one.
+#[must_use]
+pub fn table_of_removed(table: &str) -> Option<&str> {
+    table.strip_suffix(REMOVED_SUFFIX)
+}
 
 /// What a view has absorbed. Stored in the commit that wrote the view's rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

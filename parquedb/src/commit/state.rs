@@ -3,6 +3,7 @@
 use super::body::{Absorbed, Body, Compaction, Intent, PinWrite};
 use super::envelope::{Hash, Header};
 use super::footprint::Footprint;
+use super::removal::{self, RemovedRows};
 use super::snapshot::{Cursor, DataFile, InlineRun, Snapshot, SourceCursor, Table};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -96,30 +97,7 @@ impl State {
         if let Some(claim) = body.claim {
             snapshot.exclusive = claim.exclusive.then_some(header.writer_id);
         }
-        let mut removed = Vec::new();
-        apply_rows(&mut snapshot, header.seq, body, place, &mut removed)?;
-        apply_pins(&mut snapshot, body);
-        let removed = self.removed_with(removed, body);
-        if let Some(watermark) = body.watermark {
-            snapshot.floor = snapshot.floor.max(watermark.floor);
-        }
-        if let Some(definitions) = &body.definitions {
-            snapshot.definitions = Arc::clone(definitions);
-        }
-        for write in &body.cursors {
-            let sources = write.sources.iter().map(|(source, absorbed)| {
-                let identity = snapshot.tables.get(source).map_or(0, |table| table.identity);
-                let seq = match absorbed {
-                    Absorbed::ThisCommit => header.seq,
-                    Absorbed::Through(seq) => *seq,
-                };
-                (source.clone(), SourceCursor { identity, seq })
-            });
-            let sources = sources.collect();
-            let definition = write.definition.clone();
-            let cursor = Cursor { definition, sources, refreshed: header.time };
-            snapshot.cursors.insert(write.view.clone(), Arc::new(cursor));
-        }
+        let removed = self.removed_with(apply_contents(&mut snapshot, body, place)?, body);
         let tip = Tip { seq: header.seq, commit_id: header.commit_id, hash, time: header.time };
         Ok(State { snapshot: Arc::new(snapshot), tip, removed })
     }
@@ -152,6 +130,36 @@ impl State {
         let kept = self.removed.iter().filter(|file| file.seq > collected).cloned();
         Arc::new(kept.chain(removed).collect())
     }
+}
+
+/// Applies what a commit contains to a snapshot that has its number and time already. Gives the files that
+/// the snapshot does not name any more.
+pub(super) fn apply_contents(snapshot: &mut Snapshot, body: &Body, place: &str) -> Result<Vec<RemovedFile>> {
+    let (seq, time) = (snapshot.seq, snapshot.time);
+    let mut removed = Vec::new();
+    apply_rows(snapshot, seq, body, place, &mut removed)?;
+    apply_pins(snapshot, body);
+    if let Some(watermark) = body.watermark {
+        snapshot.floor = snapshot.floor.max(watermark.floor);
+    }
+    if let Some(definitions) = &body.definitions {
+        snapshot.definitions = Arc::clone(definitions);
+    }
+    for write in &body.cursors {
+        let sources = write.sources.iter().map(|(source, absorbed)| {
+            let identity = snapshot.tables.get(source).map_or(0, |table| table.identity);
+            let seq = match absorbed {
+                Absorbed::ThisCommit => seq,
+                Absorbed::Through(seq) => *seq,
+            };
+            (source.clone(), SourceCursor { identity, seq })
+        });
+        let sources = sources.collect();
+        let definition = write.definition.clone();
+        let cursor = Cursor { definition, sources, refreshed: time };
+        snapshot.cursors.insert(write.view.clone(), Arc::new(cursor));
+    }
+    Ok(removed)
 }
 
 /// The table to change, created where there is none.
@@ -192,6 +200,7 @@ fn apply_rows(
         }
         *table(snapshot, name, seq) = Table { identity: seq, changed: seq, ..Table::default() };
     }
+    removal::apply(snapshot, seq, &body.removals, place, removed)?;
     for added in &body.added {
         let table = table(snapshot, &added.table, seq);
         table.changed = seq;
@@ -204,6 +213,7 @@ fn apply_rows(
             first_seq: seq,
             last_seq: seq,
             merged: false,
+            removed: RemovedRows::default(),
         }));
     }
     for inline in &body.inline {
@@ -215,7 +225,13 @@ fn apply_rows(
             batches: inline.batches.clone(),
             rows: inline.rows,
             bytes: inline.bytes,
+            removed: RemovedRows::default(),
         }));
+    }
+    let flushed = body.replaced.iter().map(|replaced| &replaced.file);
+    let compacted = body.compacted.iter().flat_map(|compaction| &compaction.added);
+    if let Some(file) = flushed.chain(compacted).find(|file| !file.removed.is_empty()) {
+        return Err(Error::corrupt(format!("commit {place} makes {} with removed rows in it", file.path)));
     }
     for replaced in &body.replaced {
         replace_inline(snapshot, &replaced.table, &replaced.file, seq, place)?;
@@ -226,7 +242,7 @@ fn apply_rows(
     Ok(())
 }
 
-fn removed_file(seq: u64, file: &DataFile) -> RemovedFile {
+pub(super) fn removed_file(seq: u64, file: &DataFile) -> RemovedFile {
     RemovedFile { seq, path: file.path.clone(), size: file.size }
 }
 
@@ -244,13 +260,13 @@ fn compact(
     files.retain(|file| {
         let is_replaced = wanted.contains(file.path.as_str());
         if is_replaced {
-            rows += file.rows;
+            rows += file.live_rows();
             removed.push(removed_file(seq, file));
         }
         !is_replaced
     });
     let added: u64 = compaction.added.iter().map(|file| file.rows).sum();
-    let merges = compaction.added.iter().any(|file| file.merged);
+    let merges = compaction.merged || compaction.added.iter().any(|file| file.merged);
     if before - files.len() != wanted.len() || (added != rows && !merges) {
         return Err(Error::corrupt(format!(
             "commit {place} replaces {} files of {} with {added} rows, of which {} are there, with {rows} rows",
@@ -270,7 +286,7 @@ fn compact(
 fn replace_inline(snapshot: &mut Snapshot, name: &str, file: &DataFile, seq: u64, place: &str) -> Result<()> {
     let table = table(snapshot, name, seq);
     let within = |run: &Arc<InlineRun>| (file.first_seq..=file.last_seq).contains(&run.seq);
-    let rows: u64 = table.inline.iter().filter(|run| within(run)).map(|run| run.rows).sum();
+    let rows: u64 = table.inline.iter().filter(|run| within(run)).map(|run| run.live_rows()).sum();
     if rows != file.rows {
         return Err(Error::corrupt(format!(
             "commit {place} replaces {rows} rows of {name} in commits {} to {} by a file of {} rows",

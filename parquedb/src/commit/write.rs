@@ -5,7 +5,9 @@ use super::body::{Body, InlineRows, Intent, SequenceRange, memory_size};
 use super::envelope::{Header, ObjectKind, Sealed};
 use super::footprint::Footprint;
 use super::place::{Placed, place, renew};
+use super::removal::{self, TableRemoval};
 use super::repeats::GAPS;
+use super::snapshot::table_of_removed;
 use super::state::{Applied, State};
 use super::{Changes, Committed, Inner, Sequence, TableWrite, Writer, files, ipc, layout, read};
 use crate::error::{Error, ErrorKind, Result};
@@ -121,6 +123,7 @@ impl Inner {
                 ),
             ));
         }
+        removal::check(&writer.state.snapshot, &body.removals)?;
         let begun = Moment::now(self.options.clock.as_ref());
         self.place_rows(&mut body, writes).await?;
         let appended = self.append_since(writer, body, begun).await?;
@@ -252,6 +255,7 @@ impl Inner {
                     ),
                 ));
             }
+            removal::check(&writer.state.snapshot, &body.removals)?;
             self.counters.rebased();
             attempts += 1;
             sealed = sealed.moved(self.header(&writer.state, &body, sealed.header.commit_id));
@@ -282,13 +286,20 @@ fn unknown(error: Error) -> Error {
 }
 
 /// The commit without its rows, and those, by table.
-fn outline(changes: Changes, base_seq: u64) -> Result<(Body, Vec<TableWrite>)> {
+pub(super) fn outline(changes: Changes, base_seq: u64) -> Result<(Body, Vec<TableWrite>)> {
     let writes = merge(changes.writes)?;
-    let cleared = writes.iter().filter(|write| write.replace).map(|write| write.table.clone()).collect();
+    let cleared: Vec<_> =
+        writes.iter().filter(|write| write.replace).map(|write| write.table.clone()).collect();
+    let removals = removal::join(changes.removals)?;
+    if let Some(TableRemoval { table, .. }) = removals.iter().find(|removal| cleared.contains(&removal.table))
+    {
+        return Err(Error::invalid(format!("all rows of {table} are replaced: none of them can be removed")));
+    }
     let sequences = ranges(changes.sequences);
     let body = Body {
         intent: Intent { base_seq, batch_ids: changes.batch_ids, sequences, keys: changes.keys },
         cleared,
+        removals: Arc::new(removals),
         cursors: changes.cursors,
         definitions: changes.definitions.map(Arc::new),
         ..Body::default()
@@ -312,6 +323,7 @@ fn ranges(mut sequences: Vec<Sequence>) -> Vec<SequenceRange> {
 }
 
 fn is_name(name: &str) -> bool {
+    let name = table_of_removed(name).unwrap_or(name);
     !name.is_empty() && name.len() <= 255 && name.chars().all(|c| c.is_alphanumeric() || c == '_')
 }
 

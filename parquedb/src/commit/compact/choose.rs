@@ -25,7 +25,7 @@ impl Window {
     }
 
     pub(super) fn rows(&self) -> u64 {
-        self.files.iter().map(|file| file.rows).sum()
+        self.files.iter().map(|file| file.live_rows()).sum()
     }
 }
 
@@ -67,6 +67,14 @@ fn stretches<'a>(
     })
 }
 
+/// Of a file's rows so many in a hundred may be removed before it is worth being rewritten alone: reading it
+/// costs nearly half as much again as needed by then.
+const REMOVED_PERCENT: u64 = 30;
+
+fn is_mostly_air(file: &DataFile) -> bool {
+    file.removed.len().saturating_mul(100) > file.rows.saturating_mul(REMOVED_PERCENT)
+}
+
 /// The oldest window of a stretch, and the longest there.
 fn choose(
     files: &[Arc<DataFile>],
@@ -82,14 +90,15 @@ fn choose(
             let count = index + 1 - start;
             // States of several commits, not merged yet: worth a file of their own size.
             let is_unmerged = merges && !file.merged && file.first_seq != file.last_seq;
-            let is_alone = count == 1 && is_unmerged && !apart.contains_key(&file.path);
+            let is_worth_it_alone = is_unmerged || is_mostly_air(file);
+            let is_alone = count == 1 && is_worth_it_alone && !apart.contains_key(&file.path);
             if total > options.target_bytes && !is_alone {
                 break;
             }
             let is_worth_it = if options.full {
                 count >= 2 || is_alone
             } else {
-                count >= options.min_files && largest <= total / 2
+                (count >= options.min_files && largest <= total / 2) || (is_alone && is_mostly_air(file))
             };
             if is_worth_it {
                 end = Some(index + 1);

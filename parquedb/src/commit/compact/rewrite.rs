@@ -1,4 +1,4 @@
-//! The rows of several files into one, without a change.
+//! The rows of several files into one, without those that are removed.
 
 use super::choose::Window;
 use crate::commit::files::{self, Failure};
@@ -92,22 +92,27 @@ fn encode(inputs: Vec<VerifiedFile>) -> Result<Joined, Failure> {
         Ok(rows) => rows,
         Err(differs) => return Ok(Joined::Differs(differs)),
     };
-    let with_seq = files::with_seq_column(&rows);
+    let commits = inputs.iter().flat_map(|input| [input.file.first_seq, input.file.last_seq]);
+    let is_of_one = commits.collect::<HashSet<_>>().len() == 1;
+    let schema = if is_of_one { rows } else { files::with_seq_column(&rows) };
     let plain = opened.iter().flat_map(|input| without_statistics(input.metadata()));
     let properties = files::properties(plain.collect::<HashSet<_>>())?;
-    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&with_seq), Some(properties))?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))?;
     // Each input is dropped as soon as its rows are written.
     for (input, metadata) in inputs.into_iter().zip(opened) {
         let VerifiedFile { file, bytes } = input;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata);
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata);
+        if let Some(live) = file.removed.selection(file.rows) {
+            builder = builder.with_row_selection(live);
+        }
         let mut count = 0;
         for batch in builder.with_batch_size(ROWS_AT_ONCE).build()? {
             let batch = batch.map_err(|error| of(&file, error.to_string()))?;
             count += batch.num_rows() as u64;
-            writer.write(&with_commits(&batch, &with_seq, &file)?)?;
+            writer.write(&with_commits(&batch, &schema, &file)?)?;
         }
-        if count != file.rows {
-            return Err(of(&file, format!("it has {count} rows instead of {}", file.rows)));
+        if count != file.live_rows() {
+            return Err(of(&file, format!("it has {count} live rows instead of {}", file.live_rows())));
         }
     }
     Ok(Joined::Bytes(Bytes::from(writer.into_inner()?)))

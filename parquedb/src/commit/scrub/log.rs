@@ -5,6 +5,7 @@ use super::{FindingKind, Scrub};
 use crate::commit::body::Body;
 use crate::commit::checkpoint::{self, Hint};
 use crate::commit::envelope::{self, Hash, ObjectKind};
+use crate::commit::removal::RemovedRows;
 use crate::commit::repeats::Repeats;
 use crate::commit::snapshot::{DataFile, Snapshot};
 use crate::commit::state::State;
@@ -332,6 +333,8 @@ impl<'a, 'b> Walk<'a, 'b> {
 
     fn name(&mut self, table: &str, file: DataFile, by: &str, snapshot: Option<&Snapshot>) {
         if let Some(known) = self.files.get(&file.path) {
+            // Which of its rows are removed changes from commit to commit.
+            let file = DataFile { removed: RemovedRows::default(), ..file };
             if known.file != file {
                 let message = format!("{} and {by} say different things of it", known.by);
                 self.scrub.find(FindingKind::Inconsistent, &file.path, message);
@@ -339,6 +342,7 @@ impl<'a, 'b> Walk<'a, 'b> {
             return;
         }
         let columns = snapshot.and_then(|snapshot| (self.scrub.options.columns.0)(snapshot, table));
+        let file = DataFile { removed: RemovedRows::default(), ..file };
         self.files.insert(file.path.clone(), Named { file, by: by.to_owned(), columns, removed: None });
     }
 
