@@ -2,9 +2,12 @@
 
 use crate::errors::Errors;
 use crate::parse::columns::text;
+use crate::parse::expr::Expr;
 use crate::parse::view::View;
 use proc_macro2::Ident;
+use quote::ToTokens;
 use std::collections::{HashMap, HashSet};
+use syn::spanned::Spanned;
 
 /// Records every mistake; a view that cannot be expanded is left out of what it returns.
 pub(crate) fn check(views: Vec<View>, errors: &mut Errors) -> Vec<View> {
@@ -18,6 +21,7 @@ pub(crate) fn check(views: Vec<View>, errors: &mut Errors) -> Vec<View> {
                 return None;
             }
             columns(&mut view, errors);
+            sources(&mut view, errors);
             complete(&view, errors).then_some(view)
         })
         .collect()
@@ -63,7 +67,37 @@ fn complete(view: &View, errors: &mut Errors) -> bool {
     }
     let columns = view.select.iter().chain(&view.group_by).any(|columns| !columns.is_empty())
         || view.compute.as_ref().is_some_and(|columns| !columns.is_empty());
-    view.from.is_some() && columns && !(view.select.is_some() && groups)
+    !view.from.is_empty() && columns && !(view.select.is_some() && groups)
+}
+
+/// Records what does not fit the number of sources, and drops repeated ones.
+fn sources(view: &mut View, errors: &mut Errors) {
+    let name = &view.name;
+    let mut seen = HashSet::new();
+    view.from.retain(|path| {
+        let text = path.to_token_stream().to_string();
+        let is_new = seen.insert(text.clone());
+        if !is_new {
+            errors.at(path.span(), format!("view `{name}` already has the source `{text}`"));
+        }
+        is_new
+    });
+    if let (1, Some(span)) = (seen.len(), view.source_name()) {
+        errors.at(
+            span,
+            format!(
+                "`$source` tells several sources apart, but view `{name}` has one: use a text, or `$from: [A, B]`"
+            ),
+        );
+    }
+    let having = view.having.as_ref().and_then(Expr::source_name);
+    if let Some(span) = having {
+        errors.at(
+            span,
+            "`$having` tests the view's own columns: give `$source` a name in `$groupBy` and use that",
+        );
+        view.having = None;
+    }
 }
 
 /// Records the columns that are there already, and drops them.
@@ -87,48 +121,54 @@ fn columns(view: &mut View, errors: &mut Errors) {
 
 /// Views of one block that are computed from themselves. (Across blocks, rustc reports the cycle.)
 fn cycles(views: &[View], errors: &mut Errors) {
-    let by_name: HashMap<String, &View> = views.iter().map(|view| (view.name.to_string(), view)).collect();
+    let graph = graph(views);
     for view in views {
         let name = view.name.to_string();
-        let mut trail = vec![name.clone()];
-        let mut at = view;
-        while let Some(next) = at
-            .from
-            .as_ref()
-            .and_then(|path| path.get_ident())
-            .and_then(|source| by_name.get(&source.to_string()))
-        {
-            let next_name = next.name.to_string();
-            if next_name == name {
-                trail.push(next_name);
-                let trail = trail.join(" -> ");
-                errors.at(view.name.span(), format!("view `{name}` is computed from itself: {trail}"));
-                break;
-            }
-            if trail.contains(&next_name) {
-                break;
-            }
-            trail.push(next_name);
-            at = next;
+        if let Some(trail) = trail(&graph, &name, &name, &mut HashSet::new()) {
+            let trail = trail.join(" -> ");
+            errors.at(view.name.span(), format!("view `{name}` is computed from itself: {name} -> {trail}"));
         }
     }
 }
 
-/// Names of the views that are on a cycle: their types cannot be inferred.
-pub(crate) fn cyclic(views: &[View]) -> HashSet<String> {
-    let by_name: HashMap<String, &View> = views.iter().map(|view| (view.name.to_string(), view)).collect();
-    let source = |view: &View| view.from.as_ref().and_then(|path| path.get_ident()).map(ToString::to_string);
-    let ends = |view: &View| {
-        let mut seen = HashSet::from([view.name.to_string()]);
-        let mut next = source(view);
-        while let Some(name) = next {
-            let Some(view) = by_name.get(&name) else { return true };
-            if !seen.insert(name) {
-                return false;
-            }
-            next = source(view);
-        }
-        true
+/// The views of this block that each view is computed from.
+fn graph(views: &[View]) -> HashMap<String, Vec<String>> {
+    let names: HashSet<String> = views.iter().map(|view| view.name.to_string()).collect();
+    let sources = |view: &View| {
+        let sources = view.from.iter().filter_map(|path| path.get_ident()).map(ToString::to_string);
+        sources.filter(|source| names.contains(source)).collect()
     };
-    views.iter().filter(|view| !ends(view)).map(|view| view.name.to_string()).collect()
+    views.iter().map(|view| (view.name.to_string(), sources(view))).collect()
+}
+
+/// A way from the sources of one view to another.
+fn trail(
+    graph: &HashMap<String, Vec<String>>,
+    from: &str,
+    to: &str,
+    seen: &mut HashSet<String>,
+) -> Option<Vec<String>> {
+    for source in graph.get(from)? {
+        if source == to {
+            return Some(vec![source.clone()]);
+        }
+        if seen.insert(source.clone())
+            && let Some(mut rest) = trail(graph, source, to, seen)
+        {
+            rest.insert(0, source.clone());
+            return Some(rest);
+        }
+    }
+    None
+}
+
+/// Names of the views that are on a cycle or computed from one that is: their types cannot be inferred.
+pub(crate) fn cyclic(views: &[View]) -> HashSet<String> {
+    let graph = graph(views);
+    let on_cycle = |name: &str| trail(&graph, name, name, &mut HashSet::new()).is_some();
+    let cycles: Vec<&String> = graph.keys().filter(|name| on_cycle(name)).collect();
+    let reaches = |name: &String| {
+        cycles.iter().any(|cycle| *cycle == name || trail(&graph, name, cycle, &mut HashSet::new()).is_some())
+    };
+    graph.keys().filter(|name| reaches(name)).cloned().collect()
 }

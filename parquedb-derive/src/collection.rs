@@ -135,7 +135,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 
         #[automatically_derived]
         impl ::parquedb::__private::Declared for #ident {
-            type Source = Self;
+            type Members = ();
             fn definition() -> ::parquedb::__private::Definition {
                 ::parquedb::__private::Definition::Collection(::parquedb::__private::CollectionDefinition {
                     name: ::std::convert::Into::into(#name),

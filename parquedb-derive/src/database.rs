@@ -111,7 +111,7 @@ fn emit(database: &Database) -> TokenStream {
     let checks = members.iter().map(|member| {
         let path = &member.path;
         let span = member.span;
-        quote::quote_spanned!(span=> ::parquedb::__private::source_is_member::<#path, #name>();)
+        quote::quote_spanned!(span=> ::parquedb::__private::members_are_declared::<#path, #name>();)
     });
     quote! {
         #documentation

@@ -6,3 +6,4 @@ pub(crate) mod expr;
 pub(crate) mod filter;
 pub(crate) mod refresh;
 pub(crate) mod view;
+mod walk;

@@ -79,8 +79,16 @@ fn groups_of_a_size() {
 }
 
 #[test]
+fn union_of_two_sources() {
+    insta::assert_snapshot!(views(
+        "pub All: { $from: [Hits, web::Clicks], $filter: $source != \"Hits\", $select: { kind: $source, page } }"
+    ));
+}
+
+#[test]
 fn both_spellings_are_one_view() {
-    let spelled = |filter: &str| views(&format!("V: {{ $from: T, $filter: {filter}, $select: {{ a }} }}"));
+    let spelled =
+        |filter: &str| views(&format!("V: {{ $from: [T, U], $filter: {filter}, $select: {{ a }} }}"));
     for pair in [
         [r#"{ a: "x" }"#, r#"{ a: { $eq: "x" } }"#],
         [r#"{ $ne: [a, "x"] }"#, r#"$ne(a, "x")"#],
@@ -92,6 +100,7 @@ fn both_spellings_are_one_view() {
         ["{ $not: a == 1 }", "!(a == 1)"],
         ["{ a: { $lt: $add(b, c) } }", "a < b + c"],
         ["1 < a", "a > 1"],
+        [r#"{ $source: "A" }"#, r#"$source == "A""#],
     ] {
         assert_eq!(spelled(pair[0]), spelled(pair[1]), "{} and {}", pair[0], pair[1]);
     }

@@ -9,4 +9,5 @@ pub mod operand;
 pub mod plan;
 pub mod record;
 pub mod shape;
+pub mod sources;
 pub mod view;

@@ -116,9 +116,8 @@ pub mod __private {
     pub use crate::declare::plan::Refresh;
     pub use crate::declare::record::{FieldAt, Record, index_of};
     pub use crate::declare::shape::{NotNull, Nullability, Nullable, Shape, Unknown};
-    pub use crate::declare::view::{
-        Changes, MemberOf, ViewBuilder, ViewRecord, is_container, source_is_member,
-    };
+    pub use crate::declare::sources::{MemberOf, members_are_declared, same_type, source_name};
+    pub use crate::declare::view::{Changes, ViewBuilder, ViewRecord, is_container};
     pub use crate::error::Result;
     pub use crate::ingest::{
         ColumnBuilder, ColumnReader, ColumnValue, NotOptional, Nulls, Row, StructColumns, finish_struct,

@@ -54,3 +54,79 @@ async fn having_decides_over_the_rows_of_the_view() {
         "a view over it sees the same"
     );
 }
+
+#[derive(Collection, Clone, Debug, PartialEq)]
+pub(crate) struct Click {
+    pub(crate) millis: i64,
+    pub(crate) page: String,
+    pub(crate) button: Option<u8>,
+}
+
+#[derive(Collection, Clone, Debug, PartialEq)]
+pub(crate) struct Scroll {
+    pub(crate) page: String,
+    pub(crate) far: f64,
+    pub(crate) millis: i64,
+}
+
+views! {
+    /// Everything that happened, told apart.
+    pub(crate) Activity: {
+        $from: [Hit, Click, Scroll],
+        $filter: $or(millis > 3, $source != "Hit"),
+        $select: { kind: $source, page, seconds: millis / 1000 },
+        $refresh: { mode: manual },
+    }
+    pub(crate) Kinds: {
+        $from: [Click, Scroll],
+        $groupBy: [{ kind: $lower($source) }],
+        $compute: {
+            rows: $count(*),
+            slow: $count(*, $filter: { millis: { $gt: 3 }, $source: { $in: ["Click", "Hit"] } }),
+        },
+        $refresh: { mode: manual },
+    }
+    pub(crate) Number: {
+        $from: [Activity, Busier],
+        $compute: { rows: $count(*) },
+        $refresh: { mode: manual },
+    }
+    pub(crate) Busier: {
+        $from: Hit,
+        $groupBy: [page],
+        $refresh: { mode: manual },
+    }
+}
+
+database! { pub(crate) struct Site { Hit, Click, Scroll, Activity, Kinds, Number, Busier } }
+
+#[tokio::test]
+async fn union_takes_the_rows_of_all_sources() {
+    let db = Site::open("memory:///").await.unwrap();
+    db.hit.insert_many([hit("/a", 1), hit("/b", 5000)]).await.unwrap();
+    let clicks = [(2, "/a"), (4, "/c")];
+    let clicks = clicks.map(|(millis, page)| Click { millis, page: page.into(), button: None });
+    db.click.insert_many(clicks).await.unwrap();
+    db.scroll.insert_many([Scroll { page: "/b".into(), far: 0.5, millis: 9000 }]).await.unwrap();
+    for view in [&db.activity.refresh().await, &db.kinds.refresh().await, &db.busier.refresh().await] {
+        assert!(view.as_ref().unwrap());
+    }
+    assert!(db.number.refresh().await.unwrap());
+
+    let mut activity = db.activity.all().await.unwrap();
+    activity.sort_by(|a, b| (&a.kind, &a.page).cmp(&(&b.kind, &b.page)));
+    let row = |kind: &str, page: &str, seconds| Activity { kind: kind.into(), page: page.into(), seconds };
+    let expected = [
+        row("Click", "/a", 0.002),
+        row("Click", "/c", 0.004),
+        row("Hit", "/b", 5.0),
+        row("Scroll", "/b", 9.0),
+    ];
+    assert_eq!(activity, expected);
+    let mut kinds = db.kinds.all().await.unwrap();
+    kinds.sort_by(|a, b| a.kind.cmp(&b.kind));
+    let expected =
+        [("click", 2, 1), ("scroll", 1, 0)].map(|(kind, rows, slow)| Kinds { kind: kind.into(), rows, slow });
+    assert_eq!(kinds, expected);
+    assert_eq!(db.number.all().await.unwrap(), [Number { rows: 6 }], "four of one source, two of the other");
+}

@@ -80,7 +80,7 @@ impl<'a> Scope<'a> {
                 let last = arguments.last().map(|last| self.choice(last, &bare)).unwrap_or_default();
                 quote!(::parquedb::__private::Mapped<#last, #bare>)
             }
-            Expr::Concat(_) => quote!(::std::string::String),
+            Expr::Concat(_) | Expr::Source(_) => quote!(::std::string::String),
             Expr::TextFunction("length", value, _) => {
                 let value = self.ty(value);
                 quote!(::parquedb::__private::Mapped<#value, u64>)

@@ -85,6 +85,7 @@ impl Scope<'_> {
         match expr {
             Expr::Path(_) | Expr::Bound => self.value(expr),
             Expr::Constant(constant) => self.constant(constant, &constant_type(constant)),
+            Expr::Source(span) => quote_spanned!(*span=> ::parquedb::__private::source_name()),
             Expr::Tests(value, tests) => {
                 let value = self.reference(value);
                 let tests = self.value(tests);

@@ -1,5 +1,6 @@
 //! One view: its definition, its types, its row struct.
 
+use super::sources;
 use super::types::Scope;
 use crate::errors::Errors;
 use crate::names;
@@ -9,7 +10,7 @@ use crate::parse::refresh::Refresh;
 use crate::parse::view::View;
 use crate::record::{self, Record, RecordField};
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{format_ident, quote};
 use syn::Attribute;
 
 /// A column of the row struct.
@@ -21,11 +22,14 @@ struct Field<'a> {
 }
 
 pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
-    let Some(from) = &view.from else { return TokenStream::new() };
+    if view.from.is_empty() {
+        return TokenStream::new();
+    }
     let name = &view.name;
     let visibility = &view.visibility;
     let mut scope = Scope::new(view);
     let source = scope.source();
+    let others = sources::others(view, &scope);
     reject_untyped(view, errors);
 
     let filter = view.filter.as_ref().map(|filter| {
@@ -89,7 +93,8 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
     let finish = format_ident!("{}", if groups { "groups" } else { "rows" });
     let refresh = refresh(view);
     let changes = changes(view, groups);
-    let follow = follow(view, &source);
+    let sources = sources::declare(view, &scope);
+    let members = sources::members(view, &scope);
     let table = names::snake_case(&text(name));
     let (types, types_of_rows) = (&scope.tokens, &rows.tokens);
     let aliases: Vec<_> = (0..fields.len()).map(|position| scope.name(&format!("C{position}"))).collect();
@@ -112,7 +117,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
     });
     quote! {
         impl ::parquedb::__private::Declared for #name {
-            type Source = #source;
+            type Members = #members;
             const CHANGES: ::parquedb::__private::Changes = #changes;
             #[allow(unused_variables, clippy::all, clippy::pedantic)]
             fn definition() -> ::parquedb::__private::Definition {
@@ -121,6 +126,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
                         ::parquedb::__private::Node::Row,
                     );
                 let mut __plan = ::parquedb::__private::ViewBuilder::<#source, #name>::new();
+                #(__plan.also_from::<#others>();)*
                 #filter
                 #unnest
                 #condition
@@ -129,9 +135,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
                 __plan.#finish(#table, #refresh)
             }
         }
-        #[doc(hidden)]
-        #[allow(non_camel_case_types)]
-        type #source = #from;
+        #sources
         #types
         #types_of_rows
         #(
@@ -149,7 +153,6 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
                 ::parquedb::__private::ViewHandle::attach(connection)
             }
         }
-        #follow
     }
 }
 
@@ -163,7 +166,7 @@ fn element_name(list: &FieldPath) -> Ident {
 }
 
 /// The same name without the place where the user wrote it.
-fn without_span(name: &Ident) -> Ident {
+pub(super) fn without_span(name: &Ident) -> Ident {
     let mut name = name.clone();
     name.set_span(Span::call_site());
     name
@@ -253,31 +256,4 @@ fn changes(view: &View, groups: bool) -> TokenStream {
         _ if groups => quote!(::parquedb::__private::Changes::Grouped),
         _ => quote!(::parquedb::__private::Changes::Streamed),
     }
-}
-
-/// A check that a streaming view's source streams. Only constants know that: the source may be declared
-/// in another block or another crate.
-fn follow(view: &View, source: &Ident) -> Option<TokenStream> {
-    if !matches!(view.refresh, None | Some(Refresh::Streaming)) {
-        return None;
-    }
-    let name = &view.name;
-    let from =
-        view.from.as_ref().and_then(|path| path.segments.last()).map(|segment| text(&segment.ident))?;
-    let message = |why: &str| {
-        format!(
-            "view `{name}`: a streaming view cannot follow `{from}`, which {why}: declare `$refresh` with a schedule \
-             or `mode: manual`"
-        )
-    };
-    let (grouped, scheduled, manual) =
-        (message("groups its rows"), message("is scheduled"), message("is refreshed manually"));
-    Some(quote_spanned! {name.span()=>
-        const _: () = match <#source as ::parquedb::__private::Declared>::CHANGES {
-            ::parquedb::__private::Changes::Streamed => {}
-            ::parquedb::__private::Changes::Grouped => ::std::panic!(#grouped),
-            ::parquedb::__private::Changes::Scheduled => ::std::panic!(#scheduled),
-            ::parquedb::__private::Changes::Manual => ::std::panic!(#manual),
-        };
-    })
 }

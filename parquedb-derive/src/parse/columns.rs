@@ -27,6 +27,13 @@ pub(crate) struct Aggregate {
     pub(crate) filter: Option<Expr>,
 }
 
+impl Aggregate {
+    /// The expressions over the rows of a group.
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
+        self.argument.iter().chain(&self.filter)
+    }
+}
+
 const AGGREGATES: [(&str, &str); 6] = [
     ("count", "count"),
     ("sum", "sum"),

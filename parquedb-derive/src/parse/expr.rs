@@ -85,6 +85,8 @@ pub(crate) enum Expr {
     /// `lower`, `upper` or `length`.
     TextFunction(&'static str, Box<Expr>, Span),
     Truncate(Ident, Box<Expr>),
+    /// The name of the source that the row came from.
+    Source(Span),
 }
 
 pub(crate) const UNITS: [&str; 7] = ["minute", "hour", "day", "week", "month", "quarter", "year"];
@@ -530,6 +532,9 @@ fn unary(input: ParseStream) -> Result<Expr> {
 fn atom(input: ParseStream) -> Result<Expr> {
     if input.peek(Token![$]) {
         let name = dollar(input)?;
+        if name == "source" && !input.peek(token::Paren) {
+            return Ok(Expr::Source(name.span()));
+        }
         if name == "switch" {
             let arms;
             braced!(arms in input);

@@ -31,6 +31,9 @@ fn entry(input: ParseStream) -> Result<Expr> {
             return Err(syn::Error::new(name.span(), "write `$switch { condition => value, _ => value }`"));
         }
         input.parse::<Token![:]>()?;
+        if name == "source" {
+            return tested(Expr::Source(name.span()), input);
+        }
         let arguments = if input.peek(token::Bracket) {
             let arguments;
             bracketed!(arguments in input);
@@ -59,7 +62,11 @@ fn entry(input: ParseStream) -> Result<Expr> {
         return Err(input.error(format!("expected `:` and a test, as in `{}: \"value\"`", path.text())));
     }
     input.parse::<Token![:]>()?;
-    let value = Expr::Path(path);
+    tested(Expr::Path(path), input)
+}
+
+/// A value or tests, which the value before must fulfil.
+fn tested(value: Expr, input: ParseStream) -> Result<Expr> {
     if input.peek(token::Brace) {
         let fork = input.fork();
         let inner;

@@ -3,18 +3,19 @@
 use super::columns::{Aggregate, Column, compute, group_by, select};
 use super::expr::{Expr, FieldPath, PLANNED, dollar, dollars, not_supported};
 use super::refresh::{Refresh, refresh};
-use crate::errors::{Errors, parse_all};
+use crate::errors::{Errors, parse_all, split};
 use crate::names::nearest;
 use proc_macro2::{TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream, Parser};
-use syn::{Attribute, Ident, Path, Result, Token, Visibility, braced, token};
+use syn::{Attribute, Ident, Path, Result, Token, Visibility, braced, bracketed, token};
 
 /// One view as the user wrote it.
 pub(crate) struct View {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) name: Ident,
-    pub(crate) from: Option<Path>,
+    /// The sources; the row types follow from the first.
+    pub(crate) from: Vec<Path>,
     pub(crate) filter: Option<Expr>,
     pub(crate) unnest: Option<FieldPath>,
     pub(crate) condition: Option<Expr>,
@@ -78,7 +79,7 @@ fn view(input: ParseStream, errors: &mut Errors) -> Result<View> {
         attributes,
         visibility,
         name,
-        from: None,
+        from: Vec::new(),
         filter: None,
         unnest: None,
         condition: None,
@@ -143,13 +144,18 @@ fn directive(view: &mut View, input: ParseStream, errors: &mut Errors) -> Result
     match text.as_str() {
         "from" => {
             if input.peek(token::Bracket) {
-                input.parse::<TokenTree>()?;
-                return Err(syn::Error::new(
-                    name.span(),
-                    "`$from` of several sources is not supported yet: name one collection, stream or view",
-                ));
+                let sources;
+                bracketed!(sources in input);
+                view.from = split(sources.parse()?)
+                    .into_iter()
+                    .filter_map(|part| errors.check(parse_all(part, Path::parse_mod_style)))
+                    .collect();
+                if view.from.is_empty() {
+                    errors.at(name.span(), "`$from` needs a source: a collection, a stream or a view");
+                }
+            } else {
+                view.from = vec![input.call(Path::parse_mod_style)?];
             }
-            view.from = Some(input.call(Path::parse_mod_style)?);
         }
         "filter" => view.filter = Some(input.parse()?),
         "unnest" => {

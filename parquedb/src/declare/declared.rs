@@ -1,7 +1,6 @@
 //! What a database can be made of.
 
 use super::definition::Definition;
-use super::record::Record;
 use super::view::Changes;
 use crate::ingest::Row;
 
@@ -14,8 +13,8 @@ use crate::ingest::Row;
     note = "add `#[derive(Collection)]` to `{Self}`, or name a view declared with `views!`"
 )]
 pub trait Declared: Row {
-    /// What the rows come from: the record itself for a collection, the `$from` of a view.
-    type Source: Record;
+    /// What the rows of a view are computed from, as a list of pairs: `(A, (B, ()))`. Nothing for a collection.
+    type Members;
     /// How its changes reach the views over it.
     const CHANGES: Changes = Changes::Streamed;
     /// The declaration as data.

@@ -39,6 +39,22 @@ impl Node {
     pub fn field(&self, name: &str) -> Node {
         Node::Field(Box::new(self.clone()), name.to_owned())
     }
+
+    /// Visits the expression and its parts, each after what it is made of.
+    pub fn walk<'n>(&'n self, visit: &mut dyn FnMut(&'n Node)) {
+        match self {
+            Node::Field(of, _) | Node::Index(of, _) | Node::Key(of, _) => of.walk(visit),
+            Node::Call(_, arguments) => arguments.iter().for_each(|argument| argument.walk(visit)),
+            Node::Row
+            | Node::Element
+            | Node::ElementIndex
+            | Node::Joined(_)
+            | Node::SourceName
+            | Node::Literal(_)
+            | Node::List(_) => {}
+        }
+        visit(self);
+    }
 }
 
 /// A constant. Decimals carry their unscaled value as text, because JSON numbers lose digits.

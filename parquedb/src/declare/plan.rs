@@ -37,6 +37,20 @@ impl ViewPlan {
         self.sources.iter().map(String::as_str).chain(joined)
     }
 
+    /// Every expression over the rows of the sources and what they refer to.
+    pub fn expressions(&self) -> impl Iterator<Item = &Node> {
+        let (columns, aggregates): (&[Column], &[AggregateColumn]) = match &self.output {
+            Output::Source => (&[], &[]),
+            Output::Rows(columns) => (columns, &[]),
+            Output::Groups { keys, aggregates } => (keys, aggregates),
+        };
+        let references = self.joins.iter().map(|join| &join.reference);
+        let list = self.unnest.iter().map(|unnest| &unnest.list);
+        let aggregates = aggregates.iter().flat_map(AggregateColumn::expressions);
+        let values = columns.iter().map(|column| &column.value).chain(aggregates);
+        references.chain(&self.filter).chain(list).chain(&self.condition).chain(values)
+    }
+
     /// The names of all sources, for messages.
     #[must_use]
     pub fn source_names(&self) -> String {
@@ -112,6 +126,13 @@ pub struct AggregateColumn {
     /// Over which rows of the group (an inner `$filter`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Node>,
+}
+
+impl AggregateColumn {
+    /// The expressions over the rows of a group.
+    pub fn expressions(&self) -> impl Iterator<Item = &Node> {
+        self.argument.iter().chain(&self.filter)
+    }
 }
 
 /// The aggregates.

@@ -17,6 +17,7 @@ use std::marker::PhantomData;
 /// inferences must agree for the program to compile.
 #[derive(Debug)]
 pub struct ViewBuilder<S, V> {
+    others: Vec<String>,
     filter: Option<Node>,
     unnest: Option<Unnest>,
     condition: Option<Node>,
@@ -37,6 +38,7 @@ impl<S, V> ViewBuilder<S, V> {
     #[must_use]
     pub fn new() -> Self {
         Self {
+            others: Vec::new(),
             filter: None,
             unnest: None,
             condition: None,
@@ -49,6 +51,11 @@ impl<S, V> ViewBuilder<S, V> {
 }
 
 impl<S, V: Row> ViewBuilder<S, V> {
+    /// Takes the rows of another source too.
+    pub fn also_from<T: Record>(&mut self) {
+        self.others.push(T::NAME.to_owned());
+    }
+
     /// Keeps the source rows for which the condition holds.
     pub fn filter(&mut self, condition: impl Predicate) {
         self.filter = Some(condition.node());
@@ -100,7 +107,7 @@ impl<S, V: Row> ViewBuilder<S, V> {
             table: table.to_owned(),
             schema: V::schema(),
             plan: ViewPlan {
-                sources: vec![S::NAME.to_owned()],
+                sources: std::iter::once(S::NAME.to_owned()).chain(self.others).collect(),
                 joins: Vec::new(),
                 filter: self.filter,
                 unnest: self.unnest,
@@ -146,21 +153,6 @@ pub enum Changes {
 
 /// Marks the row structs of views.
 pub trait ViewRecord: super::declared::Declared {}
-
-/// The members of the database `Db`.
-#[diagnostic::on_unimplemented(
-    message = "`{Db}` does not declare `{Self}`",
-    label = "a view of `{Db}` is computed from `{Self}`",
-    note = "add `{Self}` to the members of `{Db}`"
-)]
-pub trait MemberOf<Db> {}
-
-/// Compiles only if the source of `V` is a member of `Db`.
-pub const fn source_is_member<V: super::declared::Declared, Db>()
-where
-    V::Source: MemberOf<Db>,
-{
-}
 
 /// Whether a path through a field of this type looks into every element of a list or a map.
 #[must_use]

@@ -1,11 +1,13 @@
 //! The first steps of a view: from the rows of its sources, and what they refer to, to the rows that its
 //! columns and aggregates are computed over.
 
-use super::lower::{ELEMENT_COLUMN, Scope};
+use super::lower::{ELEMENT_COLUMN, SOURCE_COLUMN, Scope, column};
 use crate::declare::definition::ViewDefinition;
-use crate::error::Result;
+use crate::declare::node::Node;
+use crate::error::{Error, Result};
 use datafusion::common::UnnestOptions;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use std::collections::BTreeSet;
 
 /// The rows a view is computed from: a plan for each place in its definition that names a member.
 #[derive(Debug, Clone)]
@@ -52,11 +54,37 @@ pub(crate) fn prepared_rows(view: &ViewDefinition, inputs: &Inputs) -> Result<Lo
 
 /// The rows of all sources, each with what it refers to.
 pub(crate) fn joined_rows(view: &ViewDefinition, inputs: &Inputs) -> Result<LogicalPlan> {
-    match &inputs.sources[..] {
-        [only] if view.plan.joins.is_empty() => Ok(only.clone()),
-        _ => Err(crate::Error::invalid(format!(
-            "view `{}`: joins and several sources are not built",
-            view.name
-        ))),
+    if !view.plan.joins.is_empty() {
+        return Err(crate::Error::invalid(format!("view `{}`: joins are not built", view.name)));
     }
+    union(view, &inputs.sources)
+}
+
+/// The rows of all sources. Of several, the columns that the view uses and the source's name.
+fn union(view: &ViewDefinition, sources: &[LogicalPlan]) -> Result<LogicalPlan> {
+    if let [only] = sources {
+        return Ok(only.clone());
+    }
+    let mut used = BTreeSet::new();
+    for expression in view.plan.expressions() {
+        expression.walk(&mut |node| {
+            if let Node::Field(of, name) = node
+                && **of == Node::Row
+            {
+                used.insert(name.as_str());
+            }
+        });
+    }
+    let mut rows: Option<LogicalPlanBuilder> = None;
+    for (name, source) in view.plan.sources.iter().zip(sources) {
+        let columns = used.iter().map(|name| column(name).alias(*name));
+        let source_name = lit(name.as_str()).alias(SOURCE_COLUMN);
+        let source = LogicalPlanBuilder::from(source.clone()).project(columns.chain([source_name]))?;
+        rows = Some(match rows {
+            None => source,
+            Some(rows) => rows.union(source.build()?)?,
+        });
+    }
+    let rows = rows.ok_or_else(|| Error::invalid(format!("view `{}` has no source", view.name)))?;
+    Ok(rows.build()?)
 }

@@ -1,0 +1,114 @@
+//! The sources of a view: their names in its expansion, and what several of them must have in common.
+
+use super::types::Scope;
+use super::view::without_span;
+use crate::names;
+use crate::parse::columns::text;
+use crate::parse::expr::Step;
+use crate::parse::refresh::Refresh;
+use crate::parse::view::View;
+use proc_macro2::{Ident, TokenStream};
+use quote::{quote, quote_spanned};
+use std::collections::BTreeSet;
+use syn::Path;
+use syn::spanned::Spanned;
+
+/// The names of all sources but the first, which row types follow from.
+pub(crate) fn others(view: &View, scope: &Scope) -> Vec<Ident> {
+    (1..view.from.len()).map(|position| scope.name(&format!("Source{position}"))).collect()
+}
+
+/// The types of all members that the view is computed from.
+pub(crate) fn members(view: &View, scope: &Scope) -> TokenStream {
+    let sources = std::iter::once(scope.source()).chain(others(view, scope));
+    let members: Vec<_> = sources.map(|source| quote!(#source)).collect();
+    members.into_iter().rev().fold(quote!(()), |rest, member| quote!((#member, #rest)))
+}
+
+/// Defines the names of the sources and checks that the view can follow each.
+pub(crate) fn declare(view: &View, scope: &Scope) -> TokenStream {
+    let first = scope.source();
+    let mut out = TokenStream::new();
+    for (path, name) in view.from.iter().zip(std::iter::once(first.clone()).chain(others(view, scope))) {
+        let follow = follow(view, path, &name);
+        let shared = (name != first).then(|| shared_fields(view, scope, path, &name));
+        out.extend(quote! {
+            #[doc(hidden)]
+            #[allow(non_camel_case_types)]
+            type #name = #path;
+            #follow
+            #shared
+        });
+    }
+    out
+}
+
+/// Checks that the source has the fields that the view uses, with the types of the first source.
+fn shared_fields(view: &View, scope: &Scope, path: &Path, other: &Ident) -> TokenStream {
+    let first = scope.source();
+    let owner = &view.name;
+    let other_text = path_text(path);
+    let mut seen = BTreeSet::new();
+    let fields = view.paths().into_iter().filter_map(|path| match path.0.first() {
+        Some(Step::Field(name)) => Some(without_span(name)),
+        _ => None,
+    });
+    let checks = fields.filter(|field| seen.insert(field.to_string())).map(|field| {
+        let field_text = text(&field);
+        let key = names::field_key(&field_text);
+        let missing = format!(
+            "view `{owner}`: its source `{other_text}` has no field `{field_text}`: every source of a view needs the \
+             fields that the view uses"
+        );
+        // The empty struct carries the field's name into the error about its types.
+        quote_spanned! {path.span()=>
+            const _: () = {
+                const __FIRST: usize =
+                    ::parquedb::__private::index_of(<#first as ::parquedb::__private::Record>::KEYS, #key);
+                const __OTHER: usize =
+                    ::parquedb::__private::index_of(<#other as ::parquedb::__private::Record>::KEYS, #key);
+                const __BOTH: bool = __FIRST != 65535 && __OTHER != 65535;
+                #[allow(non_camel_case_types, dead_code)]
+                struct #field;
+                ::std::assert!(__FIRST == 65535 || __OTHER != 65535, #missing);
+                ::parquedb::__private::same_type::<
+                    <#first as ::parquedb::__private::FieldAt<__FIRST>>::Type,
+                    <#other as ::parquedb::__private::FieldAt<__OTHER>>::Type,
+                    #field,
+                    __BOTH,
+                >();
+            };
+        }
+    });
+    checks.collect()
+}
+
+fn path_text(path: &Path) -> String {
+    path.segments.last().map(|segment| text(&segment.ident)).unwrap_or_default()
+}
+
+/// A check that a streaming view's source streams. Only constants know that: the source may be declared
+/// in another block or another crate.
+fn follow(view: &View, path: &Path, source: &Ident) -> Option<TokenStream> {
+    if !matches!(view.refresh, None | Some(Refresh::Streaming)) {
+        return None;
+    }
+    let name = &view.name;
+    let from = path_text(path);
+    let message = |why: &str| {
+        format!(
+            "view `{name}`: a streaming view cannot follow `{from}`, which {why}: declare `$refresh` with a schedule \
+             or `mode: manual`"
+        )
+    };
+    let (grouped, scheduled, manual) =
+        (message("groups its rows"), message("is scheduled"), message("is refreshed manually"));
+    Some(quote_spanned! {name.span()=>
+        const _: () = match <#source as ::parquedb::__private::Declared>::CHANGES {
+            ::parquedb::__private::Changes::Streamed => {}
+            ::parquedb::__private::Changes::Grouped => ::std::panic!(#grouped),
+            ::parquedb::__private::Changes::Scheduled => ::std::panic!(#scheduled),
+            ::parquedb::__private::Changes::Manual => ::std::panic!(#manual),
+        };
+    })
+}

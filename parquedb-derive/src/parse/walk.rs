@@ -1,0 +1,80 @@
+//! Everything that a view's expressions name.
+
+use super::expr::{Expr, FieldPath};
+use super::view::View;
+use proc_macro2::Span;
+
+impl View {
+    /// The expressions over the rows of the sources.
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
+        let columns = self.select.iter().chain(&self.group_by).flatten().map(|column| &column.value);
+        let aggregates = self.compute.iter().flatten().flat_map(|aggregate| aggregate.expressions());
+        self.filter.iter().chain(&self.condition).chain(columns).chain(aggregates)
+    }
+
+    /// The paths into the rows of the sources, in the order of the view's steps.
+    pub(crate) fn paths(&self) -> Vec<&FieldPath> {
+        let mut paths = Vec::new();
+        if let Some(unnest) = &self.unnest {
+            paths.push(unnest);
+        }
+        for expression in self.expressions() {
+            expression.walk(&mut |part| {
+                if let Expr::Path(path) = part {
+                    paths.push(path);
+                }
+            });
+        }
+        paths
+    }
+
+    /// Where the view names `$source`, if it does.
+    pub(crate) fn source_name(&self) -> Option<Span> {
+        self.expressions().find_map(Expr::source_name)
+    }
+}
+
+impl Expr {
+    /// Where the expression names `$source`, if it does.
+    pub(crate) fn source_name(&self) -> Option<Span> {
+        let mut found = None;
+        self.walk(&mut |part| {
+            if let Expr::Source(span) = part {
+                found = found.or(Some(*span));
+            }
+        });
+        found
+    }
+
+    /// Visits the expression and its parts.
+    pub(crate) fn walk<'e>(&'e self, visit: &mut dyn FnMut(&'e Expr)) {
+        visit(self);
+        match self {
+            Expr::Path(_) | Expr::Constant(_) | Expr::Bound | Expr::Source(_) => {}
+            Expr::Tests(left, right)
+            | Expr::Compare(left, _, right, _)
+            | Expr::TextTest(left, _, right, _)
+            | Expr::Arithmetic(left, _, right, _) => {
+                left.walk(visit);
+                right.walk(visit);
+            }
+            Expr::In { value, .. }
+            | Expr::All { value, .. }
+            | Expr::Not(value)
+            | Expr::Exists(value, _)
+            | Expr::Regex(value, _)
+            | Expr::Size(value, _)
+            | Expr::Negate(value)
+            | Expr::TextFunction(_, value, _)
+            | Expr::Truncate(_, value) => value.walk(visit),
+            Expr::And(parts) | Expr::Or(parts) | Expr::Coalesce(parts, _) | Expr::Concat(parts) => {
+                parts.iter().for_each(|part| part.walk(visit));
+            }
+            Expr::Cond(condition, value, otherwise, _) => {
+                condition.walk(visit);
+                value.walk(visit);
+                otherwise.walk(visit);
+            }
+        }
+    }
+}
