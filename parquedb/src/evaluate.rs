@@ -1,8 +1,10 @@
 //! Declarations as DataFusion plans. Every evaluation in the crate, of views and of queries, goes
 //! through these plans: there is no second evaluator.
 
+pub(crate) mod aggregate_function;
 pub(crate) mod arithmetic;
 pub(crate) mod catalog;
+pub(crate) mod function;
 pub(crate) mod lower;
 pub(crate) mod prepare;
 pub(crate) mod scan;

@@ -7,14 +7,15 @@
 
 use super::arithmetic::canonical;
 use super::lower::{Scope, column};
-use super::value_counts::{merge_value_counts, state_type, value_counts};
+use super::value_counts::{
+    distinct_values, merge_value_counts, negate_value_counts, state_type, value_counts,
+};
 use crate::declare::plan::{Aggregate, AggregateColumn};
 use crate::error::{Error, Result};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
 use datafusion::functions::core::expr_fn::{coalesce, nullif};
 use datafusion::functions_aggregate::expr_fn::{count, max, min, sum};
-use datafusion::functions_nested::expr_fn::array_length;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, ExprSchemable, lit, when};
 use datafusion::prelude::cast;
 
@@ -30,6 +31,9 @@ pub(crate) struct State {
     pub(crate) over_rows: Expr,
     /// The state over stored states.
     pub(crate) merge: Expr,
+    /// Over a stored state's column: the state that takes its rows back. Merging both gives the state
+    /// of no rows. Absent where a state does not tell what is left without them.
+    pub(crate) negate: Option<Expr>,
 }
 
 /// An aggregate's states and the result of their merge.
@@ -96,11 +100,11 @@ pub(crate) fn mergeable(aggregate: &AggregateColumn, input: &DFSchema) -> Result
             let field = Field::new(name, state_type(&value.get_type(input)?), true);
             let state = State {
                 field,
-                over_rows: filtered(value_counts().call(vec![value]))?,
-                merge: merge_value_counts().call(vec![column(name)]),
+                over_rows: filtered(value_counts(value))?,
+                merge: merge_value_counts(column(name)),
+                negate: Some(negate_value_counts(column(name))),
             };
-            let size = cast(array_length(column(name)), DataType::Int64);
-            Mergeable { states: vec![state], result: coalesce(vec![size, lit(0_i64)]) }
+            Mergeable { states: vec![state], result: distinct_values(column(name)) }
         }
     })
 }
@@ -122,7 +126,8 @@ fn extreme(
         DataType::Float32 => lit(f32::NAN),
         DataType::Float64 => lit(f64::NAN),
         _ => {
-            let state = State { field, over_rows: filtered(pick(value))?, merge: pick(column(name)) };
+            let over_rows = filtered(pick(value))?;
+            let state = State { field, over_rows, merge: pick(column(name)), negate: None };
             return Ok(Mergeable { states: vec![state], result: column(name) });
         }
     };
@@ -132,13 +137,23 @@ fn extreme(
     let any_nan = column(&nans_name).gt(lit(0_i64));
     let is_nan = if least { any_nan.and(column(name).is_null()) } else { any_nan };
     Ok(Mergeable {
-        states: vec![State { field, over_rows: numbers, merge: pick(column(name)) }, nans],
+        states: vec![State { field, over_rows: numbers, merge: pick(column(name)), negate: None }, nans],
         result: when(is_nan, nan).otherwise(column(name))?,
     })
 }
 
 fn counting(name: &str, over_rows: Expr) -> State {
-    State { field: Field::new(name, DataType::Int64, false), over_rows, merge: sum(column(name)) }
+    State {
+        field: Field::new(name, DataType::Int64, false),
+        over_rows,
+        merge: sum(column(name)),
+        negate: Some(minus(name)),
+    }
+}
+
+/// A state that is a number which is added up.
+fn minus(name: &str) -> Expr {
+    Expr::Negative(Box::new(column(name)))
 }
 
 /// A sum that cannot wrap: integers are added as 38-digit decimals, which 10^19 of the largest
@@ -169,6 +184,11 @@ fn summing(
         DataType::Decimal128(_, scale) => sum(cast(column(name), DataType::Decimal256(66, *scale))),
         _ => sum(column(name)),
     };
-    let state = State { field: Field::new(name, total, true), over_rows: filtered(sum(addend))?, merge };
+    let negate = (total != DataType::Float64).then(|| minus(name));
+    let state =
+        State { field: Field::new(name, total, true), over_rows: filtered(sum(addend))?, merge, negate };
     Ok((state, zero))
 }
+
+#[cfg(test)]
+mod tests;
