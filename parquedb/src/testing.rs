@@ -11,4 +11,6 @@ pub(crate) use body::damaged;
 pub use clocked::ClockedStore;
 pub use fault::FaultStore;
 pub use random::Random;
+#[cfg(test)]
+pub(crate) use random::seeds;
 pub use script::{Fault, Request};

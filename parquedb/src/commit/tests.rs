@@ -19,6 +19,7 @@ use super::snapshot::{SEQ_COLUMN, Snapshot};
 use super::{Absorbed, Changes, CursorWrite, Log, LogOptions, Sequence, TableWrite};
 use crate::clock::ManualClock;
 use crate::store::Store;
+use crate::testing::seeds;
 use arrow::array::{AsArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt64Type};
 use arrow::record_batch::RecordBatch;
@@ -123,11 +124,4 @@ async fn rows_in(store: &Store, snapshot: &Snapshot, table: &str) -> Vec<(u64, i
     assert_eq!(rows.len() as u64, table.rows);
     rows.sort_unstable();
     rows
-}
-
-/// The seeds to run: `PARQUEDB_SEEDS` (or so many) from `PARQUEDB_SEED` (or 1) on.
-fn seeds(count: u64) -> std::ops::Range<u64> {
-    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect(name));
-    let first = number("PARQUEDB_SEED").unwrap_or(1);
-    first..first + number("PARQUEDB_SEEDS").unwrap_or(count)
 }

@@ -48,3 +48,12 @@ impl Random {
         Self::new(self.next())
     }
 }
+
+/// The seeds to run: `PARQUEDB_SEEDS` (or so many) from `PARQUEDB_SEED` (or 1) on.
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "only for tests")]
+pub(crate) fn seeds(count: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect(name));
+    let first = number("PARQUEDB_SEED").unwrap_or(1);
+    first..first + number("PARQUEDB_SEEDS").unwrap_or(count)
+}
