@@ -3,9 +3,9 @@
 use super::Connection;
 use crate::commit::{CompactOptions, CompactReport, GarbageOptions, GarbageReport};
 use crate::error::{Error, Result};
+use crate::time;
 use serde::Serialize;
 use std::time::Duration;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 /// What [`Connection::maintain`] does.
@@ -144,7 +144,7 @@ impl Connection {
     /// quarter of it, so that processes that were started together do not all do the same at once.
     pub(super) async fn maintain_for_ever(&self, interval: Duration) {
         loop {
-            let begun = Instant::now();
+            let begun = time::now();
             match self.maintain().await {
                 Ok(done) if done.refreshed.is_empty() => {}
                 Ok(done) => tracing::info!(views = ?done.refreshed, "refreshed"),
@@ -152,7 +152,8 @@ impl Connection {
             }
             let wait = shaken(interval, Uuid::new_v4().as_u128());
             let least = (interval / 4).max(LEAST_PAUSE);
-            crate::time::sleep(wait.saturating_sub(begun.elapsed()).max(least)).await;
+            let took = time::now().saturating_duration_since(begun);
+            time::sleep(wait.saturating_sub(took).max(least)).await;
         }
     }
 }
