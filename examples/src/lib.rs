@@ -1,43 +1,11 @@
-//! What the example programs share: errors and tables for a terminal.
+//! What the example programs share: tables of rows for a terminal.
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches;
-use std::fmt;
 use std::sync::Arc;
-
-/// Why a program ended: the error's message, then a line for each cause. `main` may return it.
-pub struct Failure(String);
-
-impl fmt::Debug for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl<E: std::error::Error + 'static> From<E> for Failure {
-    fn from(error: E) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            // Many errors repeat their cause in their own message.
-            if !text.contains(&error.to_string()) {
-                text.push_str(&format!("\n  because: {error}"));
-            }
-            cause = error.source();
-        }
-        Self(text)
-    }
-}
-
-impl Failure {
-    /// A failure of the program's own.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
-    }
-}
 
 /// Rows as a table with borders. Cells are one line each, at most `width` characters wide; null is `–`.
 ///

@@ -12,11 +12,10 @@ mod log;
 mod maintain;
 mod pin;
 mod scrub;
-mod table;
 
 use clap::Parser;
+use parquedb_cli::terminal::{Failure, print, table};
 use serde::Serialize;
-use std::fmt;
 use std::process::ExitCode;
 
 /// Look after a ParqueDB database: its history, whether it is sound, copies of it, garbage.
@@ -65,61 +64,12 @@ impl Command {
     }
 }
 
-/// Writes to the standard output. A reader that has seen enough, such as `head`, is no failure.
-fn print(text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
-    }
-}
-
 /// Writes one JSON document.
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    Ok(print(&format!("{}\n", serde_json::to_string_pretty(value)?))?)
+    Ok(print(format!("{}\n", serde_json::to_string_pretty(value)?))?)
 }
 
 /// A number with its unit, in the plural unless it is one.
 fn counted(number: u64, unit: &str) -> String {
     if number == 1 { format!("1 {unit}") } else { format!("{number} {unit}s") }
-}
-
-/// Why a command failed: one line, then a line for each cause.
-pub(crate) struct Failure(String);
-
-impl Failure {
-    fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl<E: std::error::Error + 'static> From<E> for Failure {
-    fn from(error: E) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let line = error.to_string();
-            // A cause often repeats what its effect says already.
-            if !text.contains(&line) {
-                text.push_str("\n  caused by: ");
-                text.push_str(&line);
-            }
-            cause = error.source();
-        }
-        Self(text)
-    }
-}
-
-/// Logs to the standard error, at the level of `PARQUEDB_LOG` or else `default`.
-pub(crate) fn log(default: &str) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("PARQUEDB_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    // Fails only where a subscriber is installed already.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

@@ -3,13 +3,14 @@
 mod command;
 
 use clap::Parser;
+use parquedb_cli::terminal::{self, Failure};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let command = command::Command::parse();
-    command::log("warn");
+    terminal::log("warn");
     match tokio::runtime::Runtime::new()
-        .map_err(command::Failure::from)
+        .map_err(Failure::from)
         .and_then(|runtime| runtime.block_on(command.run()))
     {
         Ok(code) => code,

@@ -3,11 +3,10 @@
 mod ingest;
 mod query;
 mod serve;
-mod table;
 mod views;
 
 use clap::Parser;
-use std::fmt;
+use parquedb_cli::terminal::{Failure, log, print, table};
 use std::process::ExitCode;
 
 /// Cloudflare tail events into ParqueDB: ingest files, serve the endpoint Tail Workers post to, look at
@@ -36,53 +35,6 @@ impl Command {
     }
 }
 
-/// Writes to the standard output. A reader that has seen enough, such as `head`, is no failure.
-fn print(text: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    match std::io::stdout().write_all(text) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
-    }
-}
-
-/// Why a command failed: one line, then a line for each cause.
-pub(crate) struct Failure(String);
-
-impl Failure {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl<E: std::error::Error + 'static> From<E> for Failure {
-    fn from(error: E) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let line = error.to_string();
-            // A cause often repeats what its effect says already.
-            if !text.contains(&line) {
-                text.push_str("\n  caused by: ");
-                text.push_str(&line);
-            }
-            cause = error.source();
-        }
-        Self(text)
-    }
-}
-
 /// A URL without what may be secret in it: user, password, query.
 pub(crate) fn shown(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
@@ -94,12 +46,4 @@ pub(crate) fn shown(url: &str) -> String {
         }
         None => url.to_owned(),
     }
-}
-
-/// Logs to the standard error, at the level of `PARQUEDB_LOG` or else `default`.
-pub(crate) fn log(default: &str) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("PARQUEDB_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    // Fails only where a subscriber is installed already.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

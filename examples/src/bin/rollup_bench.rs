@@ -10,7 +10,7 @@ mod input;
 use clap::Parser;
 use futures::{StreamExt, TryStreamExt};
 use parquedb::{Collection, Database, Store, Timestamp, database, views};
-use parquedb_examples::Failure;
+use parquedb_cli::terminal::Failure;
 use std::path::PathBuf;
 use std::time::Instant;
 

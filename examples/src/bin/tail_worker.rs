@@ -5,7 +5,8 @@
 
 use clap::Parser;
 use parquedb::{Database, Freshness, Timestamp, database, views};
-use parquedb_examples::{Failure, table};
+use parquedb_cli::terminal::Failure;
+use parquedb_examples::table;
 use parquedb_tail::file::{self, Options, Summary};
 use parquedb_tail::sink::{Sink, Stored};
 use parquedb_tail::{DeadLetters, TailEvents};

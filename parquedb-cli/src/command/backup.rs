@@ -83,8 +83,12 @@ impl Backup {
         let builder = if self.no_pin { builder.read_only() } else { builder.existing() };
         let database = builder.open(&self.url).await.map_err(|error| {
             let is_closed = error.kind() == ErrorKind::Closed;
-            let Failure(text) = Failure::from(error);
-            Failure(if is_closed { format!("{text}; or use --no-pin, which only reads") } else { text })
+            let failure = Failure::from(error);
+            if is_closed {
+                Failure::new(format!("{failure}; or use --no-pin, which only reads"))
+            } else {
+                failure
+            }
         })?;
         different(database.url(), target.url())?;
         let at = match self.copy.at {
@@ -137,7 +141,7 @@ impl Copy {
             ("data files there before", report.files_present.to_string()),
             ("bytes copied", format!("{} ({})", report.bytes, HumanBytes(report.bytes))),
         ];
-        print(&format!("{}\n", table::pairs(&pairs)))?;
+        print(format!("{}\n", table::pairs(&pairs)))?;
         Ok(ExitCode::SUCCESS)
     }
 }

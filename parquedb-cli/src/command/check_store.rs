@@ -39,7 +39,7 @@ impl CheckStore {
         if self.json {
             print_json(&report)?;
         } else {
-            print(&report.to_string())?;
+            print(report.to_string())?;
         }
         Ok(ExitCode::from(u8::from(!report.is_kept())))
     }

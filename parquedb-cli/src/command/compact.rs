@@ -47,7 +47,7 @@ impl Compact {
         if self.json {
             print_json(&report)?;
         } else {
-            print(&text(&report)?)?;
+            print(text(&report)?)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -58,7 +58,7 @@ impl Files {
         if self.json {
             print_json(&contents)?;
         } else {
-            print(&text(&contents)?)?;
+            print(text(&contents)?)?;
         }
         Ok(ExitCode::SUCCESS)
     }

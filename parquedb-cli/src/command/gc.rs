@@ -54,7 +54,7 @@ impl Gc {
         if self.json {
             print_json(&report)?;
         } else {
-            print(&text(&report)?)?;
+            print(text(&report)?)?;
         }
         Ok(ExitCode::SUCCESS)
     }

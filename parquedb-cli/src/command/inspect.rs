@@ -45,7 +45,7 @@ impl Inspect {
         if self.json {
             print_json(&inspected)?;
         } else {
-            print(&text(&inspected)?)?;
+            print(text(&inspected)?)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -90,13 +90,13 @@ impl Log {
         }
         if self.json {
             for commit in commits {
-                print(&format!("{}\n", serde_json::to_string(&commit)?))?;
+                print(format!("{}\n", serde_json::to_string(&commit)?))?;
             }
             return Ok(());
         }
         let rows: Vec<Vec<String>> = commits.iter().map(row).collect();
         let header = ["seq", "time", "writer", "epoch", "size", "what"];
-        print(&format!("{}\n", table::render(&header, &rows)))?;
+        print(format!("{}\n", table::render(&header, &rows)))?;
         Ok(())
     }
 }

@@ -48,7 +48,7 @@ impl Maintain {
         if self.json {
             print_json(&done)?;
         } else {
-            print(&text(&done)?)?;
+            print(text(&done)?)?;
         }
         Ok(ExitCode::SUCCESS)
     }

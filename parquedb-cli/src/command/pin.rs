@@ -76,7 +76,7 @@ impl Shown {
 
 fn shown(pins: &[Shown]) -> Result<(), Failure> {
     let rows: Vec<_> = pins.iter().map(Shown::row).collect();
-    Ok(print(&format!("{}\n", table::render(&["pin", "commit", "until"], &rows)))?)
+    Ok(print(format!("{}\n", table::render(&["pin", "commit", "until"], &rows)))?)
 }
 
 impl Pin {

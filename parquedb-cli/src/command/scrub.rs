@@ -51,7 +51,7 @@ impl Scrub {
         if self.json {
             print_json(&report)?;
         } else {
-            print(&text(&report)?)?;
+            print(text(&report)?)?;
         }
         Ok(ExitCode::from(u8::from(!report.findings.is_empty())))
     }

@@ -69,7 +69,7 @@ impl Ingest {
         let refreshed = database.run_due(database.now()).await;
         let flushed = database.flush().await;
         let report = report(&summary, &shown(&self.to), started.elapsed().as_secs_f64(), database.requests());
-        super::print(format!("{report}\n").as_bytes())?;
+        super::print(format!("{report}\n"))?;
         failed?;
         refreshed?;
         flushed?;

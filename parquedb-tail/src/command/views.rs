@@ -31,7 +31,7 @@ impl Views {
         let mut views = database.status().await?;
         views.sort_by(|one, other| one.name.cmp(&other.name));
         if self.json {
-            super::print(format!("{}\n", serde_json::to_string_pretty(&views)?).as_bytes())?;
+            super::print(format!("{}\n", serde_json::to_string_pretty(&views)?))?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut out = Vec::new();

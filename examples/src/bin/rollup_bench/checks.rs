@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
 use parquedb::Connection;
-use parquedb_examples::Failure;
+use parquedb_cli::terminal::Failure;
 use std::path::Path;
 use std::time::Instant;
 

@@ -5,7 +5,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::cast;
 use futures::Stream;
 use parquedb::Row;
-use parquedb_examples::Failure;
+use parquedb_cli::terminal::Failure;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
 use std::path::{Path, PathBuf};

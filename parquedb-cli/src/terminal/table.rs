@@ -1,10 +1,11 @@
 //! Plain tables.
 
 /// Stands where there is nothing to show.
-pub(super) const NONE: &str = "–";
+pub const NONE: &str = "–";
 
 /// Rows under a header; columns of numbers are aligned to the right.
-pub(super) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
+#[must_use]
+pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut lines = vec![String::new(); rows.len() + 1];
     for (index, name) in header.iter().enumerate() {
         let cell = |row: &Vec<String>| row.get(index).map_or(NONE, String::as_str).to_owned();
@@ -22,7 +23,8 @@ pub(super) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Names and values, one pair a line.
-pub(super) fn pairs(pairs: &[(&str, String)]) -> String {
+#[must_use]
+pub fn pairs(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     pairs.iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect::<Vec<_>>().join("\n")
 }

@@ -1,0 +1,3 @@
+//! What ParqueDB's commands share. The command itself is `parquedb`.
+
+pub mod terminal;
