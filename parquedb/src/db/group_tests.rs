@@ -74,6 +74,28 @@ fn spawn(visits: &crate::db::Collection<Visit>, visit: Visit) -> JoinHandle<Resu
     tokio::spawn(async move { visits.insert(visit).await })
 }
 
+/// A batch of one visit, which may have an id.
+fn spawn_batch(db: &Bare, id: Option<&str>, row: i64) -> JoinHandle<Result<Written>> {
+    let mut batch = db.batch();
+    batch.insert(&db.visit, [visit(row)]).unwrap();
+    if let Some(id) = id {
+        batch.id(id);
+    }
+    tokio::spawn(batch.commit())
+}
+
+/// Inserts a visit whose commit takes long: what comes now waits for the next one.
+async fn occupy(
+    place: &Place,
+    visits: &crate::db::Collection<Visit>,
+    id: i64,
+) -> JoinHandle<Result<Written>> {
+    place.hold_next_commit();
+    let insert = spawn(visits, visit(id));
+    settle().await;
+    insert
+}
+
 /// Lets everything run that can.
 async fn settle() {
     time::sleep(Duration::from_millis(1)).await;
@@ -142,9 +164,7 @@ fn a_batch_that_cannot_be_fails_alone() {
     time::simulate(async {
         let place = Place::new();
         let db: Site = place.open(GroupCommit::default()).await;
-        place.hold_next_commit();
-        let first = spawn(&db.visit, visit(0));
-        settle().await;
+        let first = occupy(&place, &db.visit, 0).await;
         let seq = db.seq();
         // Twice the greatest number is out of the view's range.
         let bad = [7, 20];
@@ -174,17 +194,8 @@ fn ids_repeated_in_a_group_are_written_once() {
     time::simulate(async {
         let place = Place::new();
         let db: Bare = place.open(GroupCommit::default()).await;
-        place.hold_next_commit();
-        let first = spawn(&db.visit, visit(0));
-        settle().await;
-        let insert = |id: Option<&str>, row: i64| {
-            let mut batch = db.batch();
-            batch.insert(&db.visit, [visit(row)]).unwrap();
-            if let Some(id) = id {
-                batch.id(id);
-            }
-            tokio::spawn(batch.commit())
-        };
+        let first = occupy(&place, &db.visit, 0).await;
+        let insert = |id, row| spawn_batch(&db, id, row);
         let group = [
             insert(Some("a"), 1),
             insert(None, 2),
@@ -211,14 +222,7 @@ fn a_repeated_id_does_not_swallow_the_batches_beside_it() {
         let place = Place::new();
         let interval = Duration::from_secs(100);
         let db: Bare = place.open(GroupCommit { interval, ..GroupCommit::default() }).await;
-        let insert = |id: Option<&str>, row: i64| {
-            let mut batch = db.batch();
-            batch.insert(&db.visit, [visit(row)]).unwrap();
-            if let Some(id) = id {
-                batch.id(id);
-            }
-            tokio::spawn(batch.commit())
-        };
+        let insert = |id, row| spawn_batch(&db, id, row);
         // It lands, and nobody is told.
         place.faults.plan(Request::Put, "log/", 0, 1, Fault::ApplyThenHang);
         place.faults.plan(Request::Get, "log/", 0, usize::MAX, Fault::FailBefore);
@@ -295,9 +299,7 @@ fn a_commit_holds_about_so_many_bytes() {
     time::simulate(async {
         let place = Place::new();
         let db: Bare = place.open(GroupCommit { max_bytes: 10_000, ..GroupCommit::default() }).await;
-        place.hold_next_commit();
-        let first = spawn(&db.visit, visit(100));
-        settle().await;
+        let first = occupy(&place, &db.visit, 100).await;
         let seq = db.seq();
         let inserts: Vec<_> = (0..10).map(|id| spawn(&db.visit, large(id, 3000))).collect();
         let seqs: Vec<_> =

@@ -30,6 +30,30 @@ pub(crate) fn joined_column(join: &str, field: &str) -> String {
     format!("__{join}.{field}")
 }
 
+/// The functions that give a truth, as a pattern: a match that uses it still has to name all others.
+macro_rules! truth {
+    () => {
+        Function::Eq
+            | Function::Ne
+            | Function::Lt
+            | Function::Le
+            | Function::Gt
+            | Function::Ge
+            | Function::In
+            | Function::NotIn
+            | Function::And
+            | Function::Or
+            | Function::Not
+            | Function::Exists
+            | Function::StartsWith
+            | Function::EndsWith
+            | Function::Contains
+            | Function::Regex
+            | Function::Size
+            | Function::All
+    };
+}
+
 /// What an expression is lowered against: the columns it may name and their types.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scope<'a> {
@@ -123,24 +147,7 @@ impl<'a> Scope<'a> {
     fn call(&self, function: Function, arguments: &[Node]) -> Result<Expr> {
         use Function as F;
         Ok(match function {
-            F::Eq
-            | F::Ne
-            | F::Lt
-            | F::Le
-            | F::Gt
-            | F::Ge
-            | F::In
-            | F::NotIn
-            | F::And
-            | F::Or
-            | F::Not
-            | F::Exists
-            | F::StartsWith
-            | F::EndsWith
-            | F::Contains
-            | F::Regex
-            | F::Size
-            | F::All => self.truth(function, arguments, NullTruth::MustBeFalse)?,
+            truth!() => self.truth(function, arguments, NullTruth::MustBeFalse)?,
             F::Add => self.arithmetic(Arithmetic::Add, Operator::Plus, arguments)?,
             F::Subtract => self.arithmetic(Arithmetic::Subtract, Operator::Minus, arguments)?,
             F::Multiply => self.arithmetic(Arithmetic::Multiply, Operator::Multiply, arguments)?,
@@ -181,7 +188,9 @@ impl<'a> Scope<'a> {
 
     fn predicate(&self, node: &Node, null: NullTruth) -> Result<Expr> {
         match node {
-            Node::Call(function, arguments) if is_truth(*function) => self.truth(*function, arguments, null),
+            Node::Call(function, arguments) if matches!(function, truth!()) => {
+                self.truth(*function, arguments, null)
+            }
             other => {
                 let value = self.value(other)?;
                 self.settle(value, null)
@@ -351,31 +360,6 @@ impl<'a> Scope<'a> {
         let [left, right] = exactly(function, arguments)?;
         Ok([self.value(left)?, self.value(right)?])
     }
-}
-
-fn is_truth(function: Function) -> bool {
-    use Function as F;
-    matches!(
-        function,
-        F::Eq
-            | F::Ne
-            | F::Lt
-            | F::Le
-            | F::Gt
-            | F::Ge
-            | F::In
-            | F::NotIn
-            | F::And
-            | F::Or
-            | F::Not
-            | F::Exists
-            | F::StartsWith
-            | F::EndsWith
-            | F::Contains
-            | F::Regex
-            | F::Size
-            | F::All
-    )
 }
 
 /// The column that holds a field of the row itself or of a joined row.
