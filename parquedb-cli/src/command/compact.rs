@@ -54,6 +54,9 @@ impl Compact {
 }
 
 pub(super) fn text(report: &CompactReport) -> Result<String, Failure> {
+    if report.tables.is_empty() {
+        return Ok("there is nothing to compact: no table has a data file\n".to_owned());
+    }
     let row = |(name, table): (&String, &CompactedTable)| {
         vec![
             name.clone(),

@@ -73,7 +73,7 @@ fn text(contents: &Contents) -> Result<String, Failure> {
             writeln!(out, "{}", files_table(&table.files))?;
         }
         if let (Some(first), Some(last)) = (table.inline.first(), table.inline.last()) {
-            let rows = table.inline.iter().map(|run| run.rows).sum();
+            let rows = table.inline.iter().map(|run| run.rows - run.removed).sum();
             writeln!(
                 out,
                 "{} in {}, {} to {} ({})",

@@ -170,6 +170,9 @@ fn of_table(out: &mut String, change: &TableChange) -> std::fmt::Result {
     if change.cleared {
         writeln!(out, "all earlier rows go")?;
     }
+    if change.removed_rows > 0 {
+        writeln!(out, "{} of earlier commits removed", super::counted(change.removed_rows, "row"))?;
+    }
     if change.inline_rows > 0 {
         let size = HumanBytes(change.inline_bytes);
         writeln!(out, "{} in the commit ({size})", super::counted(change.inline_rows, "row"))?;
@@ -216,8 +219,13 @@ pub(super) fn files_table(files: &[FileInfo]) -> String {
             (first, last) => format!("{first}–{last}"),
         };
         let size = HumanBytes(file.size).to_string();
-        vec![file.path.clone(), size, file.rows.to_string(), commits, format!("{:016x}", file.checksum)]
+        let removed = match file.removed {
+            0 => String::new(),
+            removed => removed.to_string(),
+        };
+        let checksum = format!("{:016x}", file.checksum);
+        vec![file.path.clone(), size, file.rows.to_string(), removed, commits, checksum]
     };
     let rows: Vec<_> = files.iter().map(row).collect();
-    table::render(&["file", "size", "rows", "commits", "xxh3-64"], &rows)
+    table::render(&["file", "size", "rows", "removed", "commits", "xxh3-64"], &rows)
 }

@@ -1,0 +1,244 @@
+//! Finds rows of a table by value, and where they are: so that they can be removed.
+//!
+//! Of each data file an index of the wanted columns is kept in memory: the hash of each row's values, and the
+//! row's position. A file never changes, so the index is right as long as there is memory for it. What the
+//! index gives is read and compared by value, and nothing else is read.
+
+mod index;
+mod keys;
+mod probes;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use index::LocateCache;
+
+use crate::commit::snapshot::{ADDED_COLUMN, DataFile, InlineRun, SEQ_COLUMN, Table};
+use crate::commit::{RunId, RunRemoval};
+use crate::error::{Error, Result};
+use crate::evaluate::scan::{self, POSITION_COLUMN};
+use arrow::array::{ArrayRef, AsArray, UInt64Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef, UInt64Type};
+use arrow::record_batch::RecordBatch;
+use datafusion::prelude::SessionContext;
+use index::FileIndex;
+use keys::Keys;
+use probes::Probes;
+use roaring::RoaringBitmap;
+use std::sync::Arc;
+
+/// Which rows to find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Take {
+    /// All rows that are equal to some probe.
+    All,
+    /// For each probe one row that is equal to it: two equal probes find two rows.
+    OneEach,
+}
+
+/// Rows that were found.
+#[derive(Debug)]
+pub(crate) struct Located {
+    /// Where they are.
+    pub(crate) removal: Vec<RunRemoval>,
+    /// The rows, with all stored columns and the commit each came in as [`ADDED_COLUMN`].
+    pub(crate) rows: RecordBatch,
+    /// Of each row a probe that it is equal to; where each probe takes one, the probe that took it.
+    pub(crate) probe_of: Vec<usize>,
+    /// The probes for which nothing was found, in ascending order.
+    pub(crate) missing: Vec<usize>,
+}
+
+/// Finds the live rows of a table whose values in the columns `by` are those of a probe. Null equals null, NaN
+/// equals NaN and -0.0 equals 0.0, also inside of lists, structs and maps.
+///
+/// # Errors
+/// [`crate::ErrorKind::Invalid`] for columns that the table or the probes do not have, and the store's
+/// errors.
+#[expect(clippy::too_many_arguments, reason = "a table is told by its name, its columns and its runs")]
+pub(crate) async fn locate(
+    cache: &LocateCache,
+    session: &SessionContext,
+    name: &str,
+    schema: &SchemaRef,
+    table: &Table,
+    by: &[String],
+    probes: &RecordBatch,
+    take: Take,
+) -> Result<Located> {
+    let keys = Keys::new(name, schema, by)?;
+    let wanted = keys.rows(probes)?;
+    let mut search = Search {
+        name,
+        schema,
+        keys: &keys,
+        probes: Probes::new(&wanted, take),
+        fields: with_added(schema),
+        found: Found::default(),
+    };
+    for run in table.inline.iter().rev() {
+        search.in_commit(run)?;
+    }
+    for file in table.files.iter().rev() {
+        search.in_file(cache, session, file).await?;
+    }
+    let Search { probes, fields, found, .. } = search;
+    Ok(Located {
+        removal: found.removal,
+        rows: concat_batches(&fields, &found.rows)?,
+        probe_of: found.probe_of,
+        missing: probes.missing(),
+    })
+}
+
+/// The stored columns and the commit that a row came in.
+fn with_added(schema: &Schema) -> SchemaRef {
+    let added = Arc::new(Field::new(ADDED_COLUMN, DataType::UInt64, false));
+    let fields: Vec<FieldRef> = schema.fields().iter().cloned().chain([added]).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    removal: Vec<RunRemoval>,
+    rows: Vec<RecordBatch>,
+    probe_of: Vec<usize>,
+}
+
+/// One search, going from run to run, the newest first.
+struct Search<'a> {
+    name: &'a str,
+    schema: &'a SchemaRef,
+    keys: &'a Keys,
+    probes: Probes<'a>,
+    fields: SchemaRef,
+    found: Found,
+}
+
+impl Search<'_> {
+    fn in_commit(&mut self, run: &InlineRun) -> Result<()> {
+        let mut removed = RoaringBitmap::new();
+        let mut start = 0_usize;
+        for batch in &run.batches {
+            if self.probes.is_over() {
+                break;
+            }
+            let rows = self.keys.rows(batch)?;
+            let (mut taken, mut probe_of) = (Vec::new(), Vec::new());
+            for index in 0..batch.num_rows() {
+                let position = position(start + index, self.name)?;
+                if run.removed.contains(position) {
+                    continue;
+                }
+                if let Some(probe) = self.probes.take(rows.row(index).data()) {
+                    removed.insert(position);
+                    taken.push(index as u64);
+                    probe_of.push(probe);
+                }
+            }
+            let commits = UInt64Array::from_value(run.seq, batch.num_rows());
+            self.add(batch, &commits, &taken, probe_of)?;
+            start += batch.num_rows();
+        }
+        self.remove(RunId::Inline(run.seq), removed);
+        Ok(())
+    }
+
+    async fn in_file(
+        &mut self,
+        cache: &LocateCache,
+        session: &SessionContext,
+        file: &Arc<DataFile>,
+    ) -> Result<()> {
+        if self.probes.is_over() {
+            return Ok(());
+        }
+        let index = cache.of(session, self.name, self.keys, file).await?;
+        let (mut removed, mut read) = (RoaringBitmap::new(), RoaringBitmap::new());
+        loop {
+            // Of equal rows only as many as are wanted, then also those of other values with the same hash.
+            let candidates = self.candidates(&index, file, &read);
+            if candidates.is_empty() {
+                break;
+            }
+            self.compare(session, file, &candidates, &mut removed).await?;
+            read |= candidates;
+        }
+        self.remove(RunId::File(file.path.clone()), removed);
+        Ok(())
+    }
+
+    /// The positions to look at: live rows that may be equal to what is still wanted.
+    fn candidates(&self, index: &FileIndex, file: &DataFile, read: &RoaringBitmap) -> RoaringBitmap {
+        let mut candidates = RoaringBitmap::new();
+        for (hash, wanted) in self.probes.wanted() {
+            let positions = index.positions(hash).iter();
+            let live = positions.filter(|at| !file.removed.contains(**at) && !read.contains(**at));
+            candidates.extend(live.take(wanted));
+        }
+        candidates
+    }
+
+    async fn compare(
+        &mut self,
+        session: &SessionContext,
+        file: &Arc<DataFile>,
+        candidates: &RoaringBitmap,
+        removed: &mut RoaringBitmap,
+    ) -> Result<()> {
+        let plan = scan::rows_at(self.name, self.schema, file, Some(candidates))?;
+        for batch in session.execute_logical_plan(plan).await?.collect().await? {
+            let column = |name: &str| {
+                let missing = || Error::corrupt(format!("{} was read without its column {name}", file.path));
+                batch.column_by_name(name).ok_or_else(missing)
+            };
+            let positions = column(POSITION_COLUMN)?.as_primitive::<Int64Type>();
+            let commits = column(SEQ_COLUMN)?.as_primitive::<UInt64Type>();
+            let rows = self.keys.rows(&batch)?;
+            let (mut taken, mut probe_of) = (Vec::new(), Vec::new());
+            for index in 0..batch.num_rows() {
+                if let Some(probe) = self.probes.take(rows.row(index).data()) {
+                    removed.insert(position(positions.value(index), self.name)?);
+                    taken.push(index as u64);
+                    probe_of.push(probe);
+                }
+            }
+            self.add(&batch, commits, &taken, probe_of)?;
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        batch: &RecordBatch,
+        commits: &UInt64Array,
+        taken: &[u64],
+        probe_of: Vec<usize>,
+    ) -> Result<()> {
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.fields.fields().len());
+        for field in self.schema.fields() {
+            columns.push(keys::column(batch, field)?);
+        }
+        columns.push(Arc::new(commits.clone()));
+        let rows = RecordBatch::try_new(Arc::clone(&self.fields), columns)?;
+        self.found.rows.push(take_record_batch(&rows, &UInt64Array::from(taken.to_vec()))?);
+        self.found.probe_of.extend(probe_of);
+        Ok(())
+    }
+
+    fn remove(&mut self, run: RunId, rows: RoaringBitmap) {
+        if !rows.is_empty() {
+            self.found.removal.push(RunRemoval { run, rows });
+        }
+    }
+}
+
+/// A position as it is stored.
+fn position(at: impl TryInto<u32>, table: &str) -> Result<u32> {
+    at.try_into().map_err(|_| {
+        Error::invalid(format!("a run of {table} has more than {} rows: they cannot be removed", u32::MAX))
+    })
+}

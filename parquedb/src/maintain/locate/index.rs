@@ -1,0 +1,153 @@
+//! Indexes of data files in memory: by the hash of some columns to the position.
+
+use super::keys::Keys;
+use super::position;
+use super::probes::hash;
+use crate::commit::snapshot::DataFile;
+use crate::error::{Error, Result};
+use crate::evaluate::lower::column;
+use crate::evaluate::scan::{self, POSITION_COLUMN};
+use arrow::array::AsArray;
+use arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::prelude::SessionContext;
+use futures::StreamExt;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The positions of all rows of a file, those that are removed too, by the hashes of their values.
+#[derive(Debug)]
+pub(super) struct FileIndex {
+    /// Ascending.
+    hashes: Vec<u64>,
+    /// The position of the row with the hash in the same place; ascending among equal hashes.
+    positions: Vec<u32>,
+}
+
+impl FileIndex {
+    /// Reads the columns of a file.
+    async fn build(session: &SessionContext, table: &str, keys: &Keys, file: &Arc<DataFile>) -> Result<Self> {
+        let rows = scan::rows_at(table, keys.schema(), file, None)?;
+        let columns = keys.schema().fields().iter().map(|field| column(field.name()));
+        let columns = columns.chain([column(POSITION_COLUMN)]).collect::<Vec<_>>();
+        let plan = LogicalPlanBuilder::from(rows).project(columns)?.build()?;
+        let mut batches = session.execute_logical_plan(plan).await?.execute_stream().await?;
+        let mut entries = Vec::with_capacity(usize::try_from(file.rows).unwrap_or_default());
+        while let Some(batch) = batches.next().await.transpose()? {
+            let positions = batch.column_by_name(POSITION_COLUMN);
+            let positions = positions.and_then(|positions| positions.as_primitive_opt::<Int64Type>());
+            let positions = positions
+                .ok_or_else(|| Error::corrupt(format!("{} was read without positions", file.path)))?;
+            for (at, row) in positions.values().iter().zip(&keys.rows(&batch)?) {
+                entries.push((hash(row.data()), position(*at, table)?));
+            }
+            tokio::task::yield_now().await;
+        }
+        if entries.len() as u64 != file.rows {
+            return Err(Error::corrupt(format!(
+                "{} has {} rows instead of {}; restore it from a copy",
+                file.path,
+                entries.len(),
+                file.rows
+            )));
+        }
+        entries.sort_unstable();
+        let (hashes, positions) = entries.into_iter().unzip();
+        Ok(Self { hashes, positions })
+    }
+
+    /// The positions of the rows that may have a value.
+    pub(super) fn positions(&self, hash: u64) -> &[u32] {
+        let start = self.hashes.partition_point(|other| *other < hash);
+        let rest = self.hashes.get(start..).unwrap_or_default();
+        let count = rest.partition_point(|other| *other == hash);
+        self.positions.get(start..start + count).unwrap_or_default()
+    }
+
+    fn bytes(&self) -> usize {
+        self.hashes.len() * size_of::<u64>() + self.positions.len() * size_of::<u32>()
+    }
+}
+
+/// What an index is of. Files are never written again under the same path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct IndexKey {
+    path: String,
+    columns: SchemaRef,
+}
+
+/// Indexes of data files, as many as fit.
+#[derive(Debug)]
+pub(crate) struct LocateCache {
+    limit: usize,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    indexes: HashMap<IndexKey, (Arc<FileIndex>, u64)>,
+    bytes: usize,
+    /// How often an index was asked for: the time by which the oldest is found.
+    uses: u64,
+}
+
+/// Memory for indexes, in bytes: of about twenty million rows.
+const LIMIT: usize = 256 << 20;
+
+impl Default for LocateCache {
+    fn default() -> Self {
+        Self::new(LIMIT)
+    }
+}
+
+impl LocateCache {
+    /// A cache of so many bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, kept: Mutex::default() }
+    }
+
+    /// The index of a file, which is built when it is not kept.
+    pub(super) async fn of(
+        &self,
+        session: &SessionContext,
+        table: &str,
+        keys: &Keys,
+        file: &Arc<DataFile>,
+    ) -> Result<Arc<FileIndex>> {
+        let key = IndexKey { path: file.path.clone(), columns: Arc::clone(keys.schema()) };
+        if let Some(index) = self.kept().get(&key) {
+            return Ok(index);
+        }
+        let index = Arc::new(FileIndex::build(session, table, keys, file).await?);
+        if index.bytes() <= self.limit {
+            self.kept().insert(key, Arc::clone(&index), self.limit);
+        }
+        Ok(index)
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn get(&mut self, key: &IndexKey) -> Option<Arc<FileIndex>> {
+        self.uses += 1;
+        let (index, used) = self.indexes.get_mut(key)?;
+        *used = self.uses;
+        Some(Arc::clone(index))
+    }
+
+    fn insert(&mut self, key: IndexKey, index: Arc<FileIndex>, limit: usize) {
+        self.bytes += index.bytes();
+        if let Some((before, _)) = self.indexes.insert(key, (index, self.uses)) {
+            self.bytes -= before.bytes();
+        }
+        // The new one was used last.
+        while self.bytes > limit {
+            let oldest = self.indexes.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone());
+            let Some((index, _)) = oldest.and_then(|oldest| self.indexes.remove(&oldest)) else { break };
+            self.bytes -= index.bytes();
+        }
+    }
+}
