@@ -2,8 +2,8 @@
 
 use crate::names::{is_plain, nearest, snake_case};
 use crate::record::{self, Record, RecordField};
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{TokenStream, TokenTree};
+use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::punctuated::Punctuated;
@@ -123,15 +123,33 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let table = options.table.map_or_else(|| snake_case(&name), |table| table.value());
     mistakes.finish()?;
 
-    let record =
-        record::expand(&Record { ident: &input.ident, name: &name, vis: &input.vis, fields: columns });
+    let position = match &key[..] {
+        [only] => columns.iter().position(|column| column.stored == *only),
+        _ => None,
+    };
+    let references = references(&columns);
+    let record = record::expand(&Record {
+        ident: &input.ident,
+        name: &name,
+        vis: &input.vis,
+        fields: columns,
+        key: position,
+    });
     let ident = &input.ident;
     let version = match version {
         Some(version) => quote!(::std::option::Option::Some(::std::convert::Into::into(#version))),
         None => quote!(::std::option::Option::None),
     };
+    let referable = position.map(|_| {
+        quote! {
+            #[automatically_derived]
+            impl ::parquedb::__private::Referable for #ident {}
+        }
+    });
     Ok(quote! {
         #record
+        #referable
+        #references
 
         #[automatically_derived]
         impl ::parquedb::__private::Declared for #ident {
@@ -158,6 +176,23 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
     })
+}
+
+/// Checks that what fields refer to has a key. Only the types know; a field that names no `Ref` needs no check.
+fn references(columns: &[RecordField]) -> TokenStream {
+    fn names_a_reference(tokens: TokenStream) -> bool {
+        tokens.into_iter().any(|token| match token {
+            TokenTree::Ident(name) => name == "Ref",
+            TokenTree::Group(group) => names_a_reference(group.stream()),
+            _ => false,
+        })
+    }
+    let of_references = columns.iter().filter(|column| names_a_reference(column.ty.clone()));
+    let checks = of_references.map(|column| {
+        let ty = &column.ty;
+        quote_spanned!(column.ident.span()=> const _: () = ::parquedb::__private::target_has_key::<#ty>();)
+    });
+    checks.collect()
 }
 
 /// The fields, or why the item cannot be a collection.

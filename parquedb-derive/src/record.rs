@@ -16,6 +16,8 @@ pub(crate) struct Record<'a> {
     pub(crate) vis: &'a Visibility,
     /// Its fields in declaration order.
     pub(crate) fields: Vec<RecordField>,
+    /// The position of the one field that is its key.
+    pub(crate) key: Option<usize>,
 }
 
 /// One field of a record.
@@ -40,7 +42,7 @@ pub(crate) fn docs(attributes: &[Attribute]) -> Vec<Attribute> {
 /// The struct's own field names are repeated with their spans only as fields, never in strings that
 /// come before them: editors find the meaning of a token by its position.
 pub(crate) fn expand(record: &Record<'_>) -> TokenStream {
-    let Record { ident, name, vis, fields } = record;
+    let Record { ident, name, vis, fields, .. } = record;
     let private = quote!(::parquedb::__private);
     let handles = format_ident!("{}Fields", ident.unraw(), span = Span::call_site());
     let builder = format_ident!("__{}Builder", ident.unraw(), span = Span::call_site());
@@ -54,6 +56,10 @@ pub(crate) fn expand(record: &Record<'_>) -> TokenStream {
     let names: Vec<_> = fields.iter().map(|field| field.ident.unraw().to_string()).collect();
     let keys: Vec<_> = names.iter().map(|name| field_key(name)).collect();
     let indexes: Vec<_> = (0..fields.len()).map(Literal::usize_unsuffixed).collect();
+    let (key, key_type) = match record.key.and_then(|key| fields.get(key)) {
+        Some(RecordField { stored, ty, .. }) => (stored.as_str(), quote!(#ty)),
+        None => ("", quote!(#private::Unknown)),
+    };
     let handle_docs = fields.iter().zip(&names).map(|(field, name)| {
         if field.docs.is_empty() {
             let text = format!("The field `{name}`.");
@@ -131,6 +137,12 @@ pub(crate) fn expand(record: &Record<'_>) -> TokenStream {
             }
 
             #[automatically_derived]
+            impl #private::Keyed for #ident {
+                type Key = #key_type;
+                const KEY: &'static str = #key;
+            }
+
+            #[automatically_derived]
             impl #private::FieldAt<65535> for #ident {
                 type Type = #private::Unknown;
             }
@@ -147,6 +159,8 @@ pub(crate) fn expand(record: &Record<'_>) -> TokenStream {
                 type Inner = Self;
                 type Item = #private::Unknown;
                 type Null = #private::NotNull;
+                type Open = #private::NotNull;
+                type Target = #private::Unknown;
                 type Optional = ::std::option::Option<Self>;
                 type Sum = #private::Unknown;
                 type Mean = #private::Unknown;

@@ -8,6 +8,7 @@ pub mod node;
 pub mod operand;
 pub mod plan;
 pub mod record;
+pub mod reference;
 pub mod shape;
 pub mod sources;
 pub mod view;

@@ -5,6 +5,7 @@ pub(crate) mod aggregate_function;
 pub(crate) mod arithmetic;
 pub(crate) mod catalog;
 pub(crate) mod function;
+mod join;
 pub(crate) mod lower;
 pub(crate) mod prepare;
 pub(crate) mod scan;

@@ -3,6 +3,7 @@
 mod binary;
 mod column;
 mod nested;
+mod reference;
 mod row;
 mod scalar;
 

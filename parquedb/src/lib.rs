@@ -98,7 +98,7 @@ pub use parquedb_derive::views;
 pub use parquedb_derive::{Collection, database, db};
 pub use query::{Find, Found, ReadMetrics};
 pub use store::{Durability, Requests, Store};
-pub use types::{Bytes, Date, Decimal, Json, Timestamp, Ulid, Uuid};
+pub use types::{Bytes, Date, Decimal, Json, Ref, Timestamp, Ulid, Uuid};
 
 /// What the macros expand to. Not part of the public interface.
 #[doc(hidden)]
@@ -109,12 +109,13 @@ pub mod __private {
     pub use crate::declare::definition::{CollectionDefinition, Definition};
     pub use crate::declare::expr::{
         Calculated, Chosen, Difference, Expr, Handle, Mapped, NULL, TimeUnit, all, among, any, coalesce,
-        concat, cond, condition, divided_by_nonzero, element, exists, literal, member, not, null, part,
+        concat, cond, condition, divided_by_nonzero, element, exists, expr, literal, member, not, null, part,
         remainder_by_nonzero, truncate,
     };
     pub use crate::declare::node::{Function, Node};
     pub use crate::declare::plan::Refresh;
-    pub use crate::declare::record::{FieldAt, Record, index_of};
+    pub use crate::declare::record::{FieldAt, Keyed, Record, Referable, index_of};
+    pub use crate::declare::reference::target_has_key;
     pub use crate::declare::shape::{NotNull, Nullability, Nullable, Shape, Unknown};
     pub use crate::declare::sources::{MemberOf, members_are_declared, same_type, source_name};
     pub use crate::declare::view::{Changes, ViewBuilder, ViewRecord, is_container};

@@ -4,6 +4,7 @@ mod date;
 mod decimal;
 mod id;
 mod json;
+mod reference;
 mod timestamp;
 
 pub use bytes::Bytes;
@@ -11,6 +12,7 @@ pub use date::Date;
 pub use decimal::Decimal;
 pub use id::{serde_bytes, serde_bytes_option, serde_ulid, serde_ulid_option, serde_uuid, serde_uuid_option};
 pub use json::Json;
+pub use reference::Ref;
 pub use timestamp::Timestamp;
 pub use ulid::Ulid;
 pub use uuid::Uuid;

@@ -18,10 +18,20 @@ pub(crate) fn others(view: &View, scope: &Scope) -> Vec<Ident> {
     (1..view.from.len()).map(|position| scope.name(&format!("Source{position}"))).collect()
 }
 
-/// The types of all members that the view is computed from.
-pub(crate) fn members(view: &View, scope: &Scope) -> TokenStream {
+/// The types of all members that the view is computed from, as a list of pairs: its sources, and what its paths look
+/// through references into. Whatever is not a reference stands for no member.
+pub(crate) fn members(view: &View, scope: &mut Scope) -> TokenStream {
+    let mut holders: Vec<Ident> = Vec::new();
+    for (path, unnested) in view.paths() {
+        for holder in scope.holders(path, unnested) {
+            if !holders.contains(&holder) {
+                holders.push(holder);
+            }
+        }
+    }
     let sources = std::iter::once(scope.source()).chain(others(view, scope));
-    let members: Vec<_> = sources.map(|source| quote!(#source)).collect();
+    let mut members: Vec<_> = sources.map(|source| quote!(#source)).collect();
+    members.extend(holders.iter().map(|holder| quote!(<#holder as ::parquedb::__private::Shape>::Target)));
     members.into_iter().rev().fold(quote!(()), |rest, member| quote!((#member, #rest)))
 }
 
@@ -49,7 +59,7 @@ fn shared_fields(view: &View, scope: &Scope, path: &Path, other: &Ident) -> Toke
     let owner = &view.name;
     let other_text = path_text(path);
     let mut seen = BTreeSet::new();
-    let fields = view.paths().into_iter().filter_map(|path| match path.0.first() {
+    let fields = view.paths().into_iter().filter_map(|(path, _)| match path.0.first() {
         Some(Step::Field(name)) => Some(without_span(name)),
         _ => None,
     });

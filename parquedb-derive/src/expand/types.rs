@@ -176,6 +176,23 @@ impl<'a> Scope<'a> {
     /// The type at the end of a path. Each prefix gets a named type, so that the next step can project
     /// from it, and a named nullability: once a step can be null, so is everything behind it.
     fn path(&mut self, path: &FieldPath) -> TokenStream {
+        self.steps(path).0
+    }
+
+    /// The names of the types of everything that a path looks into.
+    pub(crate) fn holders(&mut self, path: &FieldPath, unnested: bool) -> Vec<Ident> {
+        let before = std::mem::replace(&mut self.unnested, unnested);
+        let holders = match &path.0[..] {
+            [holder @ .., _] if !holder.is_empty() => self.steps(&FieldPath(holder.to_vec())).1,
+            _ => Vec::new(),
+        };
+        self.unnested = before;
+        holders
+    }
+
+    /// The type at the end of a path, and the names of the types at all of its steps.
+    fn steps(&mut self, path: &FieldPath) -> (TokenStream, Vec<Ident>) {
+        let mut types = Vec::new();
         let element = self.element_steps(path);
         let mut key = String::new();
         let mut current: Option<Ident> = None;
@@ -190,10 +207,11 @@ impl<'a> Scope<'a> {
             let (item, item_null) =
                 self.define(&key, quote!(<#list as ::parquedb::__private::Shape>::Item), &null, None);
             out = quote!(#item);
+            types.push(item.clone());
             current = Some(item);
             null = quote!(#item_null);
             if steps == path.0.len() {
-                return out;
+                return (out, types);
             }
         }
         for step in &path.0[element.unwrap_or(0)..] {
@@ -229,9 +247,10 @@ impl<'a> Scope<'a> {
             let (ty, ty_null) = self.define(&key, declared, &null, index);
             out = quote!(<#null as ::parquedb::__private::Nullability>::Wrap<#ty>);
             null = quote!(#ty_null);
+            types.push(ty.clone());
             current = Some(ty);
         }
-        out
+        (out, types)
     }
 
     /// Names the type of a path prefix and whether it can be null, once.
@@ -255,7 +274,7 @@ impl<'a> Scope<'a> {
             #[doc(hidden)]
             #[allow(non_camel_case_types, dead_code)]
             type #ty_null =
-                <#null as ::parquedb::__private::Nullability>::Or<<#ty as ::parquedb::__private::Shape>::Null>;
+                <#null as ::parquedb::__private::Nullability>::Or<<#ty as ::parquedb::__private::Shape>::Open>;
         });
         self.aliases.insert(key.to_owned(), (ty.clone(), ty_null.clone()));
         (ty, ty_null)

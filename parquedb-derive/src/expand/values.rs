@@ -12,7 +12,7 @@ impl Scope<'_> {
         match expr {
             Expr::Path(path) => {
                 let place = self.place(path);
-                quote_spanned!(path.span()=> #place.clone())
+                quote_spanned!(path.span()=> ::parquedb::__private::expr(&#place))
             }
             Expr::Bound => quote!(__value.clone()),
             other => self.computed(other),
@@ -22,18 +22,17 @@ impl Scope<'_> {
     /// An expression that methods can be called on.
     fn receiver(&mut self, expr: &Expr) -> TokenStream {
         match expr {
-            Expr::Path(path) => self.place(path),
             Expr::Bound => quote!(__value),
-            other => self.computed(other),
+            other => self.value(other),
         }
     }
 
-    /// A reference to an expression or to the handles of a nested record.
+    /// A reference to an expression.
     pub(crate) fn reference(&mut self, expr: &Expr) -> TokenStream {
         match expr {
             Expr::Path(path) => {
-                let place = self.place(path);
-                quote_spanned!(path.span()=> &#place)
+                let value = self.value(expr);
+                quote_spanned!(path.span()=> &#value)
             }
             Expr::Bound => quote!(__value),
             other => {

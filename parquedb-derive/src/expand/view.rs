@@ -94,7 +94,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
     let refresh = refresh(view);
     let changes = changes(view, groups);
     let sources = sources::declare(view, &scope);
-    let members = sources::members(view, &scope);
+    let members = sources::members(view, &mut scope);
     let table = names::snake_case(&text(name));
     let (types, types_of_rows) = (&scope.tokens, &rows.tokens);
     let aliases: Vec<_> = (0..fields.len()).map(|position| scope.name(&format!("C{position}"))).collect();
@@ -114,6 +114,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
                 docs: record::docs(field.attributes),
             })
             .collect(),
+        key: None,
     });
     quote! {
         impl ::parquedb::__private::Declared for #name {

@@ -12,16 +12,19 @@ impl View {
         self.filter.iter().chain(&self.condition).chain(columns).chain(aggregates)
     }
 
-    /// The paths into the rows of the sources, in the order of the view's steps.
-    pub(crate) fn paths(&self) -> Vec<&FieldPath> {
+    /// The paths into the rows of the sources, in the order of the view's steps, and whether each is over the rows
+    /// after `$unnest`.
+    pub(crate) fn paths(&self) -> Vec<(&FieldPath, bool)> {
         let mut paths = Vec::new();
-        if let Some(unnest) = &self.unnest {
-            paths.push(unnest);
-        }
-        for expression in self.expressions() {
+        let before = usize::from(self.filter.is_some());
+        for (position, expression) in self.expressions().enumerate() {
+            if position == before {
+                paths.extend(self.unnest.as_ref().map(|list| (list, false)));
+            }
+            let unnested = position >= before && self.unnest.is_some();
             expression.walk(&mut |part| {
                 if let Expr::Path(path) = part {
-                    paths.push(path);
+                    paths.push((path, unnested));
                 }
             });
         }

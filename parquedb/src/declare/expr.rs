@@ -475,6 +475,12 @@ pub fn null<T: Shape>() -> Expr<T::Optional> {
     Expr::new(Node::Literal(Literal::Null))
 }
 
+/// The expression that a handle stands for: of a reference, its key.
+#[doc(hidden)]
+pub fn expr<H: Handle>(handle: &H) -> Expr<H::Type> {
+    Expr::new(handle.node())
+}
+
 /// A condition as data.
 #[doc(hidden)]
 pub fn condition(predicate: impl Predicate) -> Node {

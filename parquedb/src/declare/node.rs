@@ -17,6 +17,8 @@ pub enum Node {
     /// The row that the view's [`Join`](super::plan::Join) of this name found. Only ever the innermost node
     /// of a path.
     Joined(String),
+    /// The row that a reference refers to. Only handles give it: in a definition it is a [`Node::Joined`].
+    Referred(Box<Referred>),
     /// The name of the source that the row came from, when the view has several.
     SourceName,
     /// A named field of a row or of a nested record; null where the record is null.
@@ -43,6 +45,7 @@ impl Node {
     /// Visits the expression and its parts, each after what it is made of.
     pub fn walk<'n>(&'n self, visit: &mut dyn FnMut(&'n Node)) {
         match self {
+            Node::Referred(referred) => referred.reference.walk(visit),
             Node::Field(of, _) | Node::Index(of, _) | Node::Key(of, _) => of.walk(visit),
             Node::Call(_, arguments) => arguments.iter().for_each(|argument| argument.walk(visit)),
             Node::Row
@@ -55,6 +58,19 @@ impl Node {
         }
         visit(self);
     }
+}
+
+/// A reference that is looked through.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Referred {
+    /// The reference's value.
+    pub reference: Node,
+    /// The member referred to.
+    pub member: String,
+    /// The member's key column.
+    pub key: String,
+    /// Neither the reference nor one before it is optional.
+    pub required: bool,
 }
 
 /// A constant. Decimals carry their unscaled value as text, because JSON numbers lose digits.

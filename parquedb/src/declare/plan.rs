@@ -61,7 +61,8 @@ impl ViewPlan {
 /// A row of another member that a row refers to: at most one, as its key is unique.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Join {
-    /// The path of the reference, `customer` or `customer.organization`: what [`Node::Joined`] names it by.
+    /// The path of the reference, `customer` or `customer.organization`, or `*.product` below the element of the
+    /// view's `$unnest`: what [`Node::Joined`] names it by.
     pub name: String,
     /// The member referred to.
     pub member: String,
@@ -72,6 +73,10 @@ pub struct Join {
     /// Rows without a counterpart do not count. Otherwise the counterpart's fields are null.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
+    /// The reference is below the element of the view's `$unnest`: the join comes after that, and after all joins
+    /// of which this is not so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub after_unnest: bool,
 }
 
 /// The list whose elements become rows.
@@ -132,6 +137,11 @@ impl AggregateColumn {
     /// The expressions over the rows of a group.
     pub fn expressions(&self) -> impl Iterator<Item = &Node> {
         self.argument.iter().chain(&self.filter)
+    }
+
+    /// The same, to be changed.
+    pub fn expressions_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.argument.iter_mut().chain(&mut self.filter)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::node::Node;
 use super::shape::{Nullability, Shape, Unknown};
+use crate::ingest::ColumnValue;
 use arrow::datatypes::Fields;
 
 /// Something with named, typed fields: a collection, a nested struct or a view.
@@ -26,6 +27,38 @@ pub trait Record: Sized + Send + Sync + 'static {
     /// The Arrow fields of the stored record, in declaration order.
     fn fields() -> Fields;
 }
+
+/// A record with the key by which others refer to it. Total: one that cannot be referred to has no key.
+///
+/// Implemented by `#[derive(Collection)]` and by `views!`, never by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be referred to",
+    label = "not a collection with a key",
+    note = "a reference is to a collection: add `#[derive(Collection)]` and `#[collection(key = ..)]` to `{Self}`"
+)]
+pub trait Keyed: Record {
+    /// The key's type, or [`Unknown`].
+    type Key: Shape + ColumnValue;
+    /// The key's column.
+    const KEY: &'static str;
+}
+
+#[diagnostic::do_not_recommend]
+impl Keyed for Unknown {
+    type Key = Unknown;
+    const KEY: &'static str = "?";
+}
+
+/// Collections with a key of one field.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be referred to: it has no key of one field",
+    label = "refers to a `{Self}`",
+    note = "give the collection a key: `#[collection(key = id)]`"
+)]
+pub trait Referable: Keyed {}
+
+#[diagnostic::do_not_recommend]
+impl Referable for Unknown {}
 
 /// The declared type of the `I`-th field of a record.
 pub trait FieldAt<const I: usize> {

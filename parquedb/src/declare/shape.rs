@@ -5,7 +5,7 @@
 mod values;
 
 use super::node::Node;
-use super::record::Record;
+use super::record::{Keyed, Record};
 use arrow::datatypes::Fields;
 
 /// Stands in for the type of a field that does not exist.
@@ -30,6 +30,10 @@ pub trait Nullability: 'static {
     type Wrap<T: Shape>: Shape;
     /// Nullable if either is.
     type Or<M: Nullability>: Nullability;
+    /// That of the fields of a row referred to, which may be missing.
+    type Through: Nullability;
+    /// Whether the path is null only where a row referred to is missing.
+    const REQUIRED: bool;
 }
 
 /// No step of the path can be null.
@@ -40,14 +44,29 @@ pub struct NotNull;
 #[derive(Debug, Clone, Copy)]
 pub struct Nullable;
 
+/// No step of the path is optional, but it leads through a reference whose row may be missing.
+#[derive(Debug, Clone, Copy)]
+pub struct Referring;
+
 impl Nullability for NotNull {
     type Wrap<T: Shape> = T;
     type Or<M: Nullability> = M;
+    type Through = Referring;
+    const REQUIRED: bool = true;
 }
 
 impl Nullability for Nullable {
     type Wrap<T: Shape> = T::Optional;
     type Or<M: Nullability> = Nullable;
+    type Through = Nullable;
+    const REQUIRED: bool = false;
+}
+
+impl Nullability for Referring {
+    type Wrap<T: Shape> = T::Optional;
+    type Or<M: Nullability> = Nullable;
+    type Through = Referring;
+    const REQUIRED: bool = true;
 }
 
 /// How a Rust type behaves as a field.
@@ -66,6 +85,10 @@ pub trait Shape: 'static {
     type Item: Shape;
     /// Whether the field itself can be null.
     type Null: Nullability;
+    /// Whether its fields can be null for its sake: where it is, or where what it refers to is missing.
+    type Open: Nullability;
+    /// What it refers to, where it is a reference.
+    type Target: Keyed;
     /// The type with `Option`, once.
     type Optional: Shape;
     /// What `$sum`, `+` and `*` yield.

@@ -5,8 +5,9 @@ use super::definition::{Definition, ViewDefinition};
 use super::expr::{Expr, Handle};
 use super::node::Node;
 use super::operand::{List, Predicate};
-use super::plan::{AggregateColumn, Column, Output, Refresh, Unnest, ViewPlan};
+use super::plan::{AggregateColumn, Column, Join, Output, Refresh, Unnest, ViewPlan};
 use super::record::Record;
+use super::reference::resolve;
 use super::shape::{NotNull, Shape};
 use crate::ingest::Row;
 use std::marker::PhantomData;
@@ -94,7 +95,7 @@ impl<S, V: Row> ViewBuilder<S, V> {
     }
 
     fn finish(
-        self,
+        mut self,
         output: impl FnOnce(Vec<Column>, Vec<AggregateColumn>) -> Output,
         table: &str,
         refresh: Refresh,
@@ -102,13 +103,14 @@ impl<S, V: Row> ViewBuilder<S, V> {
     where
         S: Record,
     {
+        let joins = self.resolve();
         Definition::View(ViewDefinition {
             name: V::NAME.to_owned(),
             table: table.to_owned(),
             schema: V::schema(),
             plan: ViewPlan {
                 sources: std::iter::once(S::NAME.to_owned()).chain(self.others).collect(),
-                joins: Vec::new(),
+                joins,
                 filter: self.filter,
                 unnest: self.unnest,
                 condition: self.condition,
@@ -117,6 +119,22 @@ impl<S, V: Row> ViewBuilder<S, V> {
             },
             refresh,
         })
+    }
+
+    /// The joins behind all references that are looked through.
+    fn resolve(&mut self) -> Vec<Join> {
+        let mut joins = Vec::new();
+        if let Some(node) = &mut self.filter {
+            resolve(node, &mut joins, true);
+        }
+        let list = self.unnest.iter_mut().map(|unnest| &mut unnest.list);
+        let values = self.columns.iter_mut().map(|column| &mut column.value);
+        let aggregates = self.aggregates.iter_mut().flat_map(AggregateColumn::expressions_mut);
+        for node in list.chain(&mut self.condition).chain(values).chain(aggregates) {
+            resolve(node, &mut joins, false);
+        }
+        joins.sort_by_key(|join: &Join| join.after_unnest);
+        joins
     }
 
     /// The definition of a view with one row per row.

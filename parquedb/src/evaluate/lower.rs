@@ -89,6 +89,13 @@ impl<'a> Scope<'a> {
             Node::Joined(name) => {
                 return Err(Error::invalid(format!("the whole row of `{name}` cannot be used as a value")));
             }
+            Node::Referred(referred) => {
+                return Err(Error::invalid(format!(
+                    "fields of the `{}` that a row refers to can be used in views only, and not in `$having`: select them in \
+                     a view",
+                    referred.member
+                )));
+            }
             Node::Field(of, name) => {
                 if let Some(name) = whole_column(of, name) {
                     return Ok(column(&name));

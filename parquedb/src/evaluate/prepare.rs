@@ -1,6 +1,7 @@
 //! The first steps of a view: from the rows of its sources, and what they refer to, to the rows that its
 //! columns and aggregates are computed over.
 
+use super::join::{join, restrict};
 use super::lower::{ELEMENT_COLUMN, SOURCE_COLUMN, Scope, column};
 use crate::declare::definition::ViewDefinition;
 use crate::declare::node::Node;
@@ -16,6 +17,23 @@ pub(crate) struct Inputs {
     pub(crate) sources: Vec<LogicalPlan>,
     /// The rows of each joined member, in the order of the definition.
     pub(crate) joined: Vec<LogicalPlan>,
+    /// Which of the joined rows count; all by default.
+    pub(crate) restriction: Option<Restriction>,
+}
+
+/// Keeps the rows that refer to something changed: those whose reference in one join is among some keys, while
+/// their references in joins before it are not among others.
+///
+/// For the changed keys of every joined member this gives each row that refers to one of them exactly once, if
+/// `not_among` holds the keys of all joins before. A reference that is null is among no keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Restriction {
+    /// The position of a join in the view's plan.
+    pub(crate) join: usize,
+    /// The keys that its reference is among: a plan of one column, without nulls.
+    pub(crate) among: LogicalPlan,
+    /// For joins before it, by position, the keys that their references are not among.
+    pub(crate) not_among: Vec<(usize, LogicalPlan)>,
 }
 
 impl Inputs {
@@ -27,7 +45,13 @@ impl Inputs {
         Ok(Self {
             sources: view.plan.sources.iter().map(|name| rows(name)).collect::<Result<_>>()?,
             joined: view.plan.joins.iter().map(|join| rows(&join.member)).collect::<Result<_>>()?,
+            restriction: None,
         })
+    }
+
+    /// The same rows, of which only some count.
+    pub(crate) fn restricted(self, restriction: Restriction) -> Self {
+        Self { restriction: Some(restriction), ..self }
     }
 }
 
@@ -44,6 +68,7 @@ pub(crate) fn prepared_rows(view: &ViewDefinition, inputs: &Inputs) -> Result<Lo
         columns.push(element);
         let options = UnnestOptions::new().with_preserve_nulls(false);
         rows = rows.project(columns)?.unnest_column_with_options(ELEMENT_COLUMN, options)?;
+        rows = joins(view, inputs, rows.build()?, true)?.into();
     }
     if let Some(condition) = &view.plan.condition {
         let condition = Scope::new(rows.schema()).condition(condition)?;
@@ -52,12 +77,25 @@ pub(crate) fn prepared_rows(view: &ViewDefinition, inputs: &Inputs) -> Result<Lo
     Ok(rows.build()?)
 }
 
-/// The rows of all sources, each with what it refers to.
+/// The rows of all sources, each with what it refers to, but for what the elements of an `$unnest` refer to.
 pub(crate) fn joined_rows(view: &ViewDefinition, inputs: &Inputs) -> Result<LogicalPlan> {
-    if !view.plan.joins.is_empty() {
-        return Err(crate::Error::invalid(format!("view `{}`: joins are not built", view.name)));
+    joins(view, inputs, union(view, &inputs.sources)?, false)
+}
+
+/// The rows with those they refer to, by the references before or after the `$unnest`.
+fn joins(
+    view: &ViewDefinition,
+    inputs: &Inputs,
+    mut rows: LogicalPlan,
+    after_unnest: bool,
+) -> Result<LogicalPlan> {
+    for (position, (step, member)) in view.plan.joins.iter().zip(&inputs.joined).enumerate() {
+        if step.after_unnest == after_unnest {
+            rows = restrict(rows, step, position, inputs.restriction.as_ref())?;
+            rows = join(rows, step, &view.plan, member)?;
+        }
     }
-    union(view, &inputs.sources)
+    Ok(rows)
 }
 
 /// The rows of all sources. Of several, the columns that the view uses and the source's name.

@@ -14,6 +14,8 @@ macro_rules! scalars {
             type Inner = Unknown;
             type Item = Unknown;
             type Null = NotNull;
+            type Open = NotNull;
+            type Target = Unknown;
             type Optional = Option<$type>;
             type Sum = $sum;
             type Mean = f64;
@@ -37,6 +39,8 @@ impl<const P: u8, const S: i8> Shape for Decimal<P, S> {
     type Inner = Unknown;
     type Item = Unknown;
     type Null = NotNull;
+    type Open = NotNull;
+    type Target = Unknown;
     type Optional = Option<Self>;
     type Sum = Decimal<38, S>;
     type Mean = f64;
@@ -52,6 +56,8 @@ impl Shape for Unknown {
     type Inner = Unknown;
     type Item = Unknown;
     type Null = NotNull;
+    type Open = NotNull;
+    type Target = Unknown;
     type Optional = Unknown;
     type Sum = Unknown;
     type Mean = Unknown;
@@ -67,6 +73,8 @@ impl<T: Shape> Shape for Option<T> {
     type Inner = T::Inner;
     type Item = T::Item;
     type Null = Nullable;
+    type Open = Nullable;
+    type Target = T::Target;
     type Optional = Option<T>;
     type Sum = T::Sum;
     type Mean = <T::Mean as Shape>::Optional;
@@ -85,6 +93,8 @@ macro_rules! containers {
             type Inner = Unknown;
             type Item = $item;
             type Null = NotNull;
+            type Open = NotNull;
+            type Target = Unknown;
             type Optional = Option<Self>;
             type Sum = Unknown;
             type Mean = Unknown;

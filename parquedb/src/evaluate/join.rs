@@ -1,0 +1,72 @@
+//! One reference of a view: the rows with what they refer to.
+
+use super::lower::{Scope, column, joined_column};
+use super::prepare::Restriction;
+use crate::declare::node::Node;
+use crate::declare::plan::{Join, ViewPlan};
+use crate::error::Result;
+use datafusion::common::JoinType;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use std::collections::BTreeSet;
+
+/// The column of keys to restrict a reference to.
+const RESTRICTION_COLUMN: &str = "__restriction";
+
+/// The rows, each with those columns of the member's row it refers to that the view uses. A member has one row of
+/// a key, so that no row comes out twice.
+pub(super) fn join(
+    rows: LogicalPlan,
+    join: &Join,
+    plan: &ViewPlan,
+    member: &LogicalPlan,
+) -> Result<LogicalPlan> {
+    let mut used = BTreeSet::from([join.key.as_str()]);
+    for expression in plan.expressions() {
+        expression.walk(&mut |node| match node {
+            Node::Field(of, name) if matches!(&**of, Node::Joined(of) if *of == join.name) => {
+                used.insert(name);
+            }
+            _ => {}
+        });
+    }
+    let columns = used.into_iter().map(|name| column(name).alias(joined_column(&join.name, name)));
+    let member = LogicalPlanBuilder::from(member.clone()).project(columns)?.build()?;
+    let kind = if join.required { JoinType::Inner } else { JoinType::Left };
+    on_key(rows, join, member, &joined_column(&join.name, &join.key), kind)
+}
+
+/// The rows that the restriction leaves before the join at `position` is done.
+pub(super) fn restrict(
+    mut rows: LogicalPlan,
+    join: &Join,
+    position: usize,
+    restriction: Option<&Restriction>,
+) -> Result<LogicalPlan> {
+    let Some(restriction) = restriction else { return Ok(rows) };
+    let not_among = restriction.not_among.iter().filter(|(of, _)| *of == position);
+    let among = (restriction.join == position).then_some(&restriction.among);
+    let sets = not_among
+        .map(|(_, keys)| (keys, JoinType::LeftAnti))
+        .chain(among.map(|keys| (keys, JoinType::LeftSemi)));
+    for (keys, kind) in sets {
+        let key = keys.schema().columns().into_iter().next();
+        let key = key.ok_or_else(|| crate::Error::invalid("a restriction needs a column of keys"))?;
+        let key = datafusion::logical_expr::Expr::Column(key).alias(RESTRICTION_COLUMN);
+        let keys = LogicalPlanBuilder::from(keys.clone()).project([key])?.build()?;
+        rows = on_key(rows, join, keys, RESTRICTION_COLUMN, kind)?;
+    }
+    Ok(rows)
+}
+
+/// The rows joined with others by their reference. A reference that is null finds nothing.
+fn on_key(
+    rows: LogicalPlan,
+    join: &Join,
+    others: LogicalPlan,
+    key: &str,
+    kind: JoinType,
+) -> Result<LogicalPlan> {
+    let reference = Scope::new(rows.schema()).value(&join.reference)?;
+    let keys = (vec![reference], vec![column(key)]);
+    Ok(LogicalPlanBuilder::from(rows).join_with_expr_keys(others, kind, keys, None)?.build()?)
+}
