@@ -10,6 +10,7 @@ mod damage;
 mod fault;
 mod garbage;
 mod history;
+mod removal;
 mod scrub;
 mod simulation;
 mod together;
@@ -17,6 +18,7 @@ mod told;
 
 use super::snapshot::{SEQ_COLUMN, Snapshot};
 use super::{Absorbed, Changes, CursorWrite, Log, LogOptions, Sequence, TableWrite};
+use super::{RemovedRows, RunId, RunRemoval, TableRemoval};
 use crate::clock::ManualClock;
 use crate::store::Store;
 use crate::testing::seeds;
@@ -28,6 +30,7 @@ use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,33 +98,70 @@ async fn rows(log: &Log, snapshot: &Snapshot, table: &str) -> Vec<(u64, i64)> {
 }
 
 async fn rows_in(store: &Store, snapshot: &Snapshot, table: &str) -> Vec<(u64, i64)> {
+    let mut rows: Vec<_> =
+        places_in(store, snapshot, table).await.into_iter().map(|place| (place.seq, place.value)).collect();
+    rows.sort_unstable();
+    rows
+}
+
+/// A live row, with where it is.
+#[derive(Debug, Clone)]
+struct Place {
+    run: RunId,
+    position: u32,
+    seq: u64,
+    value: i64,
+}
+
+/// All live rows of a table, in the order of its runs.
+async fn places_in(store: &Store, snapshot: &Snapshot, table: &str) -> Vec<Place> {
     let Some(table) = snapshot.tables.get(table) else { return Vec::new() };
-    let mut rows = Vec::new();
+    let mut places = Vec::new();
     for file in table.files.iter() {
         let path = Path::parse(&file.path).unwrap();
         let bytes = store.object_store().get(&path).await.unwrap().bytes().await.unwrap();
         assert_eq!(bytes.len() as u64, file.size);
         assert_eq!(xxhash_rust::xxh3::xxh3_64(&bytes), file.checksum);
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
-        let before = rows.len();
+        let mut position = 0;
         for batch in reader {
             let batch = batch.unwrap();
             let seqs = batch.column_by_name(SEQ_COLUMN).map(|seqs| seqs.as_primitive::<UInt64Type>().clone());
             assert_eq!(seqs.is_some(), file.first_seq != file.last_seq);
             let values = batch.column_by_name("n").unwrap().as_primitive::<Int64Type>();
-            for index in 0..batch.num_rows() {
+            for (index, value) in values.values().iter().enumerate() {
                 let seq = seqs.as_ref().map_or(file.first_seq, |seqs| seqs.value(index));
-                rows.push((seq, values.value(index)));
+                let run = RunId::File(file.path.clone());
+                places.push(Place { run, position, seq, value: *value });
+                position += 1;
             }
         }
-        assert_eq!((rows.len() - before) as u64, file.rows);
+        assert_eq!(u64::from(position), file.rows);
     }
     for run in &table.inline {
-        for batch in &run.batches {
-            rows.extend(batch.column(0).as_primitive::<Int64Type>().values().iter().map(|n| (run.seq, *n)));
-        }
+        let values =
+            run.batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values());
+        places.extend((0..).zip(values).map(|(position, value)| Place {
+            run: RunId::Inline(run.seq),
+            position,
+            seq: run.seq,
+            value: *value,
+        }));
     }
-    assert_eq!(rows.len() as u64, table.rows);
-    rows.sort_unstable();
-    rows
+    let files = table.files.iter().map(|file| (RunId::File(file.path.clone()), &file.removed));
+    let inline = table.inline.iter().map(|run| (RunId::Inline(run.seq), &run.removed));
+    let removed: BTreeMap<RunId, &RemovedRows> = files.chain(inline).collect();
+    places.retain(|place| !removed[&place.run].contains(place.position));
+    assert_eq!(places.len() as u64, table.rows);
+    places
+}
+
+/// The removal of some rows of a table.
+fn removal<'a>(table: &str, places: impl IntoIterator<Item = &'a Place>) -> TableRemoval {
+    let mut runs: BTreeMap<RunId, RoaringBitmap> = BTreeMap::new();
+    for place in places {
+        assert!(runs.entry(place.run.clone()).or_default().insert(place.position));
+    }
+    let runs = runs.into_iter().map(|(run, rows)| RunRemoval { run, rows }).collect();
+    TableRemoval { table: table.to_owned(), runs }
 }

@@ -25,6 +25,7 @@ struct Sum {
     commits: u64,
     collected: u64,
     compacted: u64,
+    removed: u64,
     hours: u64,
 }
 
@@ -84,6 +85,7 @@ async fn run(seed: u64, trace: Trace) -> Sum {
         commits: commits as u64,
         collected: collected.floor,
         compacted: world.compacted.get(),
+        removed: world.removed.get(),
         hours: (time::now() - start).as_secs() / 3600,
     }
 }
@@ -117,6 +119,7 @@ fn simulation_of_processes_keeps_every_promise_of_the_log() {
                     total.commits += sum.commits;
                     total.collected += u64::from(sum.collected > 0);
                     total.compacted += sum.compacted;
+                    total.removed += sum.removed;
                     total.hours += sum.hours;
                 }
             });
@@ -124,7 +127,8 @@ fn simulation_of_processes_keeps_every_promise_of_the_log() {
     });
     let (runs, total) = total.into_inner().unwrap();
     println!("{runs} seeds from {first} on: {total:?}");
-    assert!(runs < 50 || (total.faults > 1000 && total.collected > 0 && total.compacted > 50), "{total:?}");
+    let enough = total.faults > 1000 && total.collected > 0 && total.compacted > 50 && total.removed > 500;
+    assert!(runs < 50 || enough, "{total:?}");
 }
 
 #[test]

@@ -21,6 +21,9 @@ pub(super) struct Unit {
     pub(super) number: i64,
     pub(super) rows: Vec<(&'static str, Vec<i64>)>,
     pub(super) cleared: Vec<&'static str>,
+    /// Rows of earlier units, by their values.
+    pub(super) removed: Vec<(&'static str, Vec<i64>)>,
+    pub(super) removals: Vec<TableRemoval>,
     pub(super) cursor: Option<Absorbed>,
     pub(super) base: Option<u64>,
     pub(super) sequence: Option<Sequence>,
@@ -40,6 +43,14 @@ impl Unit {
     pub(super) fn replacing(mut self, table: &'static str, values: impl IntoIterator<Item = i64>) -> Self {
         self.cleared.push(table);
         self.rows(table, values)
+    }
+
+    /// Removes rows that were found in a snapshot.
+    pub(super) fn removing(mut self, table: &'static str, places: &[Place], base: u64) -> Self {
+        self.removed.push((table, places.iter().map(|place| place.value).collect()));
+        self.removals.push(removal(table, places));
+        self.base = Some(base);
+        self
     }
 
     /// Brings the view forward by what this commit adds to its source, as a streaming view does it.
@@ -82,6 +93,7 @@ impl Unit {
         Changes {
             base: self.base,
             writes: self.rows.iter().map(write).collect(),
+            removals: self.removals.clone(),
             cursors: self.cursor.iter().map(|absorbed| cursor(VIEW, SOURCE, *absorbed)).collect(),
             batch_ids: match &self.sequence {
                 Some(_) => Vec::new(),
@@ -95,6 +107,16 @@ impl Unit {
     fn apply(&self, seq: u64, tables: &mut Tables) {
         for table in &self.cleared {
             tables.insert((*table).to_owned(), Vec::new());
+        }
+        for (table, values) in &self.removed {
+            let rows = tables.entry((*table).to_owned()).or_default();
+            for value in values {
+                let found = rows.iter().position(|(_, row)| row == value);
+                let found = found.unwrap_or_else(|| {
+                    panic!("unit {} removes {value} of {table}, which was gone", self.number)
+                });
+                rows.remove(found);
+            }
         }
         for (table, values) in &self.rows {
             let rows = tables.entry((*table).to_owned()).or_default();

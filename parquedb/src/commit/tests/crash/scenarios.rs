@@ -60,6 +60,8 @@ pub(super) fn all() -> Vec<Scenario> {
         scenario!("compaction", many_files, compaction),
         scenario!("compaction beside a writer", many_files, compaction_beside_writer),
         scenario!("compaction and a collection", many_files, compaction_and_collection),
+        scenario!("removed rows", many_files, removals),
+        scenario!("removed rows beside a flush and a compaction", many_files, removals_beside_maintenance),
     ]
 }
 
@@ -684,5 +686,59 @@ async fn compaction_and_collection(world: &World) -> Result<()> {
     log.flush().await?;
     world.clock.advance(30 * HOUR);
     assert!(collect(&log).await? > 0, "nothing was collected");
+    Ok(())
+}
+
+/// The live rows of a table, found by somebody who does not die.
+async fn places(world: &World, log: &Log, table: &str) -> Vec<Place> {
+    places_in(&Store::new(Arc::clone(&world.shared), "db"), &log.snapshot(), table).await
+}
+
+async fn removals(world: &World) -> Result<()> {
+    let log = world.open(0).await?;
+    world.commit(&log, Unit::new(20).rows("B", [20, 21, 22])).await?;
+    let mut some = places(world, &log, "B").await;
+    some.retain(|place| matches!(place.value, 21 | 101 | 103));
+    world.commit(&log, Unit::new(23).removing("B", &some, log.snapshot().seq).rows("B", [24])).await?;
+    log.flush().await?;
+    compact(&log).await?;
+    let some = places(world, &log, "B").await;
+    world.commit(&log, Unit::new(25).removing("B", &some[..3], log.snapshot().seq)).await?;
+    // Half of the file is gone by now.
+    assert!(compact(&log).await? > 0, "nothing was compacted");
+    let rest = places(world, &log, "B").await;
+    world.commit(&log, Unit::new(26).removing("B", &rest, log.snapshot().seq)).await?;
+    log.flush().await?;
+    world.clock.advance(30 * HOUR);
+    world.commit(&log, Unit::new(27).rows("B", [27])).await?;
+    log.flush().await?;
+    world.clock.advance(30 * HOUR);
+    assert!(collect(&log).await? > 0, "nothing was collected");
+    Ok(())
+}
+
+async fn removals_beside_maintenance(world: &World) -> Result<()> {
+    let (one, two) = (world.open(0).await, world.open(1).await);
+    let maintaining = async {
+        let log = one.clone()?;
+        log.flush().await?;
+        compact(&log).await
+    };
+    let removing = async {
+        let log = two.clone()?;
+        for number in 20..23 {
+            let snapshot = log.catch_up().await?;
+            let places = places(world, &log, "B").await;
+            let unit = Unit::new(number).removing("B", &places[..1], snapshot.seq).rows("B", [number]);
+            match world.commit(&log, unit).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                result => drop(result?),
+            }
+        }
+        Ok(())
+    };
+    let (maintained, removed) = futures::join!(maintaining, removing);
+    tolerate(world, maintained)?;
+    tolerate(world, removed)?;
     Ok(())
 }

@@ -177,7 +177,8 @@ impl<'a> Process<'a> {
         let world = self.world;
         match world.below(100) {
             0..10 if self.bursts => self.collect(log).await,
-            0..50 => return self.insert(log).await,
+            0..44 => return self.insert(log).await,
+            44..50 => return self.remove(log).await,
             50..55 => self.refresh(log).await,
             55..57 => self.replace(log).await,
             57..63 => self.catch_up(log).await,
@@ -236,6 +237,26 @@ impl<'a> Process<'a> {
             }
         }
         self.commit(log, unit, "insert").await
+    }
+
+    /// Removes some rows that earlier units have left.
+    async fn remove(&self, log: &Log) -> bool {
+        let world = self.world;
+        let snapshot = log.snapshot();
+        let Some(table) = snapshot.tables.get("B") else { return true };
+        let Some(mut places) = world.places(table).await else { return true };
+        let rarely = world.pick(&[1, 3, 3, 20, 50]);
+        places.retain(|_| world.one_in(rarely));
+        if places.is_empty() {
+            return true;
+        }
+        world.removed.set(world.removed.get() + places.len() as u64);
+        let mut unit = self.unit().removing("B", &places, snapshot.seq);
+        if world.one_in(3) {
+            let first = unit.number * 1000;
+            unit = unit.rows("B", first..first + 2);
+        }
+        self.commit(log, unit, "remove").await
     }
 
     /// Commits a unit, and again as long as nobody knows what became of it. Gives whether to stay open.

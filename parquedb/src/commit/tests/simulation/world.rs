@@ -5,6 +5,7 @@ use super::super::*;
 use super::network::{Handle, SimulatedClock};
 use crate::commit::read::{self, Stop};
 use crate::commit::scrub::{ScrubOptions, scrub};
+use crate::commit::snapshot::Table;
 use crate::commit::state::State;
 use crate::testing::Random;
 use crate::time::{self, Instant};
@@ -31,6 +32,8 @@ pub(super) struct World {
     pub(super) read: RefCell<BTreeMap<u64, Tables>>,
     /// Files that compaction has replaced.
     pub(super) compacted: Cell<u64>,
+    /// Rows that were removed.
+    pub(super) removed: Cell<u64>,
     pub(super) trace: Trace,
     pub(super) is_exclusive: bool,
     files: RefCell<HashMap<String, FileRows>>,
@@ -53,6 +56,7 @@ impl World {
             acknowledged: RefCell::default(),
             read: RefCell::default(),
             compacted: Cell::default(),
+            removed: Cell::default(),
             trace,
             is_exclusive: exclusive,
             files: RefCell::default(),
@@ -108,21 +112,37 @@ impl World {
     pub(super) async fn tables(&self, snapshot: &Snapshot) -> Option<Tables> {
         let mut tables = Tables::new();
         for (name, table) in &snapshot.tables {
-            let mut rows = Vec::new();
-            for file in table.files.iter() {
-                rows.extend(self.file(&file.path, file.first_seq, file.rows).await?.iter());
-            }
-            for run in &table.inline {
-                for batch in &run.batches {
-                    let values = batch.column(0).as_primitive::<Int64Type>().values();
-                    rows.extend(values.iter().map(|value| (run.seq, *value)));
-                }
-            }
+            let mut rows: Vec<(u64, i64)> = Vec::new();
+            let places = self.places(table).await?;
+            rows.extend(places.into_iter().map(|place| (place.seq, place.value)));
             assert_eq!(rows.len() as u64, table.rows, "rows of {name} at commit {}", snapshot.seq);
             rows.sort_unstable();
             tables.insert(name.clone(), rows);
         }
         Some(tables)
+    }
+
+    /// The live rows of a table, or nothing when one of its files is gone.
+    pub(super) async fn places(&self, table: &Table) -> Option<Vec<Place>> {
+        let mut places = Vec::new();
+        for file in table.files.iter() {
+            let rows = self.file(&file.path, file.first_seq, file.rows).await?;
+            let live = (0..).zip(rows.iter()).filter(|(position, _)| !file.removed.contains(*position));
+            places.extend(live.map(|(position, (seq, value))| {
+                let run = RunId::File(file.path.clone());
+                Place { run, position, seq: *seq, value: *value }
+            }));
+        }
+        for run in &table.inline {
+            let values =
+                run.batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values());
+            let live = (0..).zip(values).filter(|(position, _)| !run.removed.contains(*position));
+            places.extend(live.map(|(position, value)| {
+                let (run, seq) = (RunId::Inline(run.seq), run.seq);
+                Place { run, position, seq, value: *value }
+            }));
+        }
+        Some(places)
     }
 
     async fn file(&self, path: &str, first_seq: u64, rows: u64) -> Option<FileRows> {
