@@ -37,6 +37,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::catalog::Catalog;
 use crate::evaluate::session::session;
 use crate::maintain::freshness::freshness;
+use crate::maintain::locate::LocateCache;
 use crate::maintain::streaming::Maintainer;
 use crate::query;
 use crate::store::Requests;
@@ -139,6 +140,8 @@ struct Shared {
     stats: Stats,
     /// Held by whoever computes and makes a commit.
     writing: tokio::sync::Mutex<()>,
+    /// Where rows are, by their values.
+    located: LocateCache,
     failures: Mutex<BTreeMap<String, maintenance::Failure>>,
     maintenance: MaintenanceOptions,
     /// When this process last collected garbage, in microseconds since 1970.
@@ -173,6 +176,7 @@ impl Connection {
             queue: Queue::new(group_commit),
             stats: Stats::new()?,
             writing: tokio::sync::Mutex::new(()),
+            located: LocateCache::default(),
             failures: Mutex::new(BTreeMap::new()),
             maintenance,
             collected: Mutex::new(None),

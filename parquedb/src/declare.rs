@@ -1,6 +1,7 @@
 //! What a program declares: record types, typed expressions, view plans. No I/O happens here.
 
 pub mod aggregate;
+pub mod assignment;
 pub mod declared;
 pub mod definition;
 pub mod expr;

@@ -4,9 +4,11 @@
 pub(crate) mod aggregate_function;
 pub(crate) mod arithmetic;
 pub(crate) mod catalog;
+pub(crate) mod difference;
 pub(crate) mod function;
 mod join;
 pub(crate) mod lower;
+pub(crate) mod memory;
 pub(crate) mod prepare;
 pub(crate) mod scan;
 pub(crate) mod session;

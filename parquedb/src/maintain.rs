@@ -1,11 +1,15 @@
 //! Snapshots to view snapshots: what a change of a source makes of its views.
 
+pub(crate) mod cancel;
 pub(crate) mod freshness;
-#[allow(dead_code, reason = "what removes rows of views comes next")]
+pub(crate) mod keyed;
 pub(crate) mod locate;
 pub(crate) mod prepared;
 pub(crate) mod refresh;
 pub(crate) mod schedule;
+pub(crate) mod step;
 pub(crate) mod streaming;
+pub(crate) mod verify;
 
 pub use freshness::Freshness;
+pub use verify::Verification;

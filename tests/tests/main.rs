@@ -10,6 +10,7 @@ mod decoders;
 mod end_to_end;
 mod interrupted_ingest;
 mod joins;
+mod keyed;
 mod killed_writers;
 mod known_losses;
 mod maintenance;

@@ -111,12 +111,10 @@ fn follow(view: &View, path: &Path, source: &Ident) -> Option<TokenStream> {
              or `mode: manual`"
         )
     };
-    let (grouped, scheduled, manual) =
-        (message("groups its rows"), message("is scheduled"), message("is refreshed manually"));
+    let (scheduled, manual) = (message("is scheduled"), message("is refreshed manually"));
     Some(quote_spanned! {name.span()=>
         const _: () = match <#source as ::parquedb::__private::Declared>::CHANGES {
             ::parquedb::__private::Changes::Streamed => {}
-            ::parquedb::__private::Changes::Grouped => ::std::panic!(#grouped),
             ::parquedb::__private::Changes::Scheduled => ::std::panic!(#scheduled),
             ::parquedb::__private::Changes::Manual => ::std::panic!(#manual),
         };

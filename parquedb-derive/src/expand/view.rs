@@ -92,7 +92,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
     let groups = view.group_by.is_some() || view.compute.is_some();
     let finish = format_ident!("{}", if groups { "groups" } else { "rows" });
     let refresh = refresh(view);
-    let changes = changes(view, groups);
+    let changes = changes(view);
     let sources = sources::declare(view, &scope);
     let members = sources::members(view, &mut scope);
     let table = names::snake_case(&text(name));
@@ -250,11 +250,10 @@ fn refresh(view: &View) -> TokenStream {
 }
 
 /// How this view's changes reach the views over it.
-fn changes(view: &View, groups: bool) -> TokenStream {
+fn changes(view: &View) -> TokenStream {
     match &view.refresh {
         Some(Refresh::Scheduled { .. }) => quote!(::parquedb::__private::Changes::Scheduled),
         Some(Refresh::Manual) => quote!(::parquedb::__private::Changes::Manual),
-        _ if groups => quote!(::parquedb::__private::Changes::Grouped),
         _ => quote!(::parquedb::__private::Changes::Streamed),
     }
 }

@@ -63,6 +63,9 @@ pub struct KeySet {
     pub table: String,
     /// A hash of each key; the same in every process.
     pub hashes: Vec<u64>,
+    /// All rows were read, to find those for which a condition holds: any change of the table is one of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
 }
 
 /// Files of a table that other files with the same content take the place of.

@@ -33,6 +33,19 @@ pub struct Changes {
     pub keys: Vec<KeySet>,
 }
 
+impl Changes {
+    /// Whether a commit of these would change nothing. Keys that were only read do not count.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+            && self.removals.is_empty()
+            && self.cursors.is_empty()
+            && self.definitions.is_none()
+            && self.batch_ids.is_empty()
+            && self.sequences.is_empty()
+    }
+}
+
 /// A batch's place in its producer's sequence.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence {

@@ -19,6 +19,8 @@ pub(super) struct Footprint {
     cursors: Vec<CursorWrite>,
     /// Hashes of the keys read or written, ascending, by table.
     keys: BTreeMap<String, Vec<u64>>,
+    /// The tables of which all rows were read.
+    read: BTreeSet<String>,
     /// The new floor, if it was raised.
     floor: Option<u64>,
     /// The oldest snapshot that was pinned.
@@ -47,6 +49,7 @@ impl Footprint {
             compacted,
             cursors: body.cursors.clone(),
             keys,
+            read: body.intent.keys.iter().filter(|set| set.all).map(|set| set.table.clone()).collect(),
             floor: body.watermark.map(|watermark| watermark.floor),
             pinned: body.pins.iter().filter_map(|pin| pin.pin.as_ref().map(|pin| pin.seq)).min(),
         }
@@ -102,6 +105,9 @@ impl Footprint {
             theirs.touches(table) || theirs.flushed.contains(*table) || theirs.compacted.contains_key(*table)
         }) {
             return Some(format!("rows of {table} were written while they were being replaced"));
+        }
+        if let Some(table) = self.read.iter().find(|table| theirs.touches(table)) {
+            return Some(format!("{table}, of which all rows were looked at, changed"));
         }
         for (table, hashes) in &self.keys {
             let others = theirs.keys.get(table).map_or(&[][..], Vec::as_slice);

@@ -4,17 +4,24 @@ use super::Connection;
 use super::handle::Collection;
 use super::queue::BatchName;
 use crate::commit::Sequence;
+use crate::declare::assignment::Assignments;
 use crate::declare::declared::CollectionRecord;
+use crate::declare::node::Node;
+use crate::declare::operand::Predicate;
+use crate::declare::shape::NotNull;
 use crate::error::{Error, Result};
+use crate::maintain::keyed::Operation;
 use arrow::record_batch::RecordBatch;
 use std::collections::BTreeMap;
 
-/// Rows to be written in one commit. Nothing is written before [`Batch::commit`].
+/// Changes to be written in one commit. Nothing is written before [`Batch::commit`].
+///
+/// The changes of a collection are made in the order in which they were added.
 #[derive(Debug)]
 #[must_use = "a batch writes nothing until it is committed"]
 pub struct Batch {
     connection: Connection,
-    rows: BTreeMap<String, Vec<RecordBatch>>,
+    operations: BTreeMap<String, Vec<Operation>>,
     name: BatchName,
 }
 
@@ -30,10 +37,11 @@ pub struct Written {
 
 impl Batch {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, rows: BTreeMap::new(), name: BatchName::default() }
+        Self { connection, operations: BTreeMap::new(), name: BatchName::default() }
     }
 
-    /// Adds rows of a collection.
+    /// Adds rows to a collection. Where it has a key, none of them may be there yet: otherwise the commit is
+    /// [`crate::ErrorKind::Invalid`], and nothing is written.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] when a row does not fit its columns; the batch is as before.
@@ -42,16 +50,13 @@ impl Batch {
         collection: &Collection<T>,
         rows: impl AsRef<[T]>,
     ) -> Result<&mut Self> {
-        let rows = rows.as_ref();
-        if !rows.is_empty() {
-            let batch =
-                T::to_batch(rows).map_err(|error| error.context(format!("`{}`", collection.name())))?;
-            self.insert_batch(collection, batch)?;
+        match encoded(collection, rows.as_ref())? {
+            Some(batch) => self.insert_batch(collection, batch),
+            None => Ok(self),
         }
-        Ok(self)
     }
 
-    /// Adds rows of a collection that are in Arrow form already, with the collection's columns.
+    /// Adds rows to a collection that are in Arrow form already, with the collection's columns.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] when the columns differ from the collection's.
@@ -60,12 +65,101 @@ impl Batch {
         collection: &Collection<T>,
         batch: RecordBatch,
     ) -> Result<&mut Self> {
-        collection.check_writable()?;
         let batch = crate::evaluate::view::conform_by_name(&batch, &T::schema(), collection.name())?;
         if batch.num_rows() > 0 {
-            self.rows.entry(collection.name().to_owned()).or_default().push(batch);
+            self.push(collection, Operation::Insert(batch));
         }
         Ok(self)
+    }
+
+    /// Puts rows into a collection with a key, in the place of those with their keys. Where the collection has
+    /// a version, a row changes nothing when the one in its place has a higher version, whatever the order in
+    /// which they come.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] when a row does not fit its columns, or the collection has no key; the
+    /// batch is as before.
+    pub fn upsert<T: CollectionRecord>(
+        &mut self,
+        collection: &Collection<T>,
+        rows: impl AsRef<[T]>,
+    ) -> Result<&mut Self> {
+        match encoded(collection, rows.as_ref())? {
+            Some(batch) => self.upsert_batch(collection, batch),
+            None => Ok(self),
+        }
+    }
+
+    /// The same with rows in Arrow form, which have the collection's columns.
+    ///
+    /// # Errors
+    /// As [`Batch::upsert`].
+    pub fn upsert_batch<T: CollectionRecord>(
+        &mut self,
+        collection: &Collection<T>,
+        batch: RecordBatch,
+    ) -> Result<&mut Self> {
+        collection.check_keyed("upsert")?;
+        let batch = crate::evaluate::view::conform_by_name(&batch, &T::schema(), collection.name())?;
+        if batch.num_rows() > 0 {
+            self.push(collection, Operation::Upsert(batch));
+        }
+        Ok(self)
+    }
+
+    /// Sets columns of the rows for which a condition holds. Each assignment sees a row as it was before. The
+    /// columns of the key stay as they are.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] when the collection has no key; the batch is as before.
+    pub fn update<T: CollectionRecord, P: Predicate, A: Assignments>(
+        &mut self,
+        collection: &Collection<T>,
+        condition: impl FnOnce(T::Handles<NotNull>) -> P,
+        assignments: impl FnOnce(T::Handles<NotNull>) -> A,
+    ) -> Result<&mut Self> {
+        collection.check_keyed("update")?;
+        let condition = condition(T::handles(Node::Row)).node();
+        let assignments = assignments(T::handles(Node::Row)).list();
+        self.push(collection, Operation::Update(condition, assignments));
+        Ok(self)
+    }
+
+    /// Deletes the rows for which a condition holds.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] when the collection has no key; the batch is as before.
+    pub fn delete<T: CollectionRecord, P: Predicate>(
+        &mut self,
+        collection: &Collection<T>,
+        condition: impl FnOnce(T::Handles<NotNull>) -> P,
+    ) -> Result<&mut Self> {
+        collection.check_keyed("delete")?;
+        let condition = condition(T::handles(Node::Row)).node();
+        self.push(collection, Operation::DeleteWhere(condition));
+        Ok(self)
+    }
+
+    /// Deletes the rows that have the keys of these, whatever their other columns say. Keys that are not there
+    /// change nothing.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] when a row does not fit its columns, or the collection has no key; the
+    /// batch is as before.
+    pub fn delete_rows<T: CollectionRecord>(
+        &mut self,
+        collection: &Collection<T>,
+        rows: impl AsRef<[T]>,
+    ) -> Result<&mut Self> {
+        collection.check_keyed("delete")?;
+        if let Some(batch) = encoded(collection, rows.as_ref())? {
+            self.push(collection, Operation::Delete(batch));
+        }
+        Ok(self)
+    }
+
+    fn push<T: CollectionRecord>(&mut self, collection: &Collection<T>, operation: Operation) {
+        self.operations.entry(collection.name().to_owned()).or_default().push(operation);
     }
 
     /// Names the batch. A batch whose id was committed within seven days is acknowledged again and
@@ -106,17 +200,25 @@ impl Batch {
     /// Writes the batch, durably. Batches that are committed at the same time share a commit.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] when a view cannot be computed over the rows,
+    /// [`crate::ErrorKind::Invalid`] when a view cannot be computed over the rows, or a row that is inserted is
+    /// there already,
     /// [`crate::ErrorKind::Unavailable`] when the store does not answer: nothing was written.
     /// [`crate::ErrorKind::OutcomeUnknown`] when it may or may not have been.
     pub async fn commit(self) -> Result<Written> {
-        let Self { connection, rows, name } = self;
+        let Self { connection, operations, name } = self;
         if connection.0.read_only {
             return Err(Error::invalid("the database was opened for reading only"));
         }
-        if rows.is_empty() && name == BatchName::default() {
+        if operations.is_empty() && name == BatchName::default() {
             return Ok(Written { seq: connection.seq(), repeated: false });
         }
-        connection.write(rows, name).await
+        connection.write(operations, name).await
     }
+}
+
+fn encoded<T: CollectionRecord>(collection: &Collection<T>, rows: &[T]) -> Result<Option<RecordBatch>> {
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    T::to_batch(rows).map(Some).map_err(|error| error.context(format!("`{}`", collection.name())))
 }

@@ -429,7 +429,7 @@ async fn a_task_that_came_to_its_end_takes_nothing_from_the_next_one() {
         let task = CommitTask::new(db.connection().clone());
         let (reply, answer) = oneshot::channel();
         let room = queue.room(1).await.unwrap();
-        let _ = queue.push(Pending { rows: BTreeMap::new(), name: BatchName::default(), reply, room });
+        let _ = queue.push(Pending { operations: BTreeMap::new(), name: BatchName::default(), reply, room });
         if comes_to_its_end {
             task.end();
             assert_eq!(queue.depth().batches, 1);

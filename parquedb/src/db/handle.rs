@@ -2,6 +2,7 @@
 
 use super::Connection;
 use super::batch::Written;
+use crate::declare::assignment::Assignments;
 use crate::declare::declared::{CollectionRecord, Declared};
 use crate::declare::definition::Definition;
 use crate::declare::node::Node;
@@ -9,6 +10,7 @@ use crate::declare::operand::Predicate;
 use crate::declare::shape::NotNull;
 use crate::declare::view::ViewRecord;
 use crate::error::{Error, Result};
+use crate::maintain::Verification;
 use crate::query::Find;
 use arrow::record_batch::RecordBatch;
 use std::marker::PhantomData;
@@ -123,16 +125,79 @@ impl<T: CollectionRecord> Collection<T> {
         batch.commit().await
     }
 
-    /// Keyed rows need their key looked up, which is not built: to append them unchecked would give
-    /// two rows of one key.
-    pub(super) fn check_writable(&self) -> Result<()> {
+    /// Puts a row into the collection, in the place of the one with its key: see [`crate::Batch::upsert`].
+    ///
+    /// # Errors
+    /// As [`crate::Batch::commit`].
+    pub async fn upsert(&self, row: T) -> Result<Written> {
+        self.upsert_many(vec![row]).await
+    }
+
+    /// Puts rows into the collection, in the place of those with their keys: see [`crate::Batch::upsert`].
+    ///
+    /// # Errors
+    /// As [`crate::Batch::commit`].
+    pub async fn upsert_many(&self, rows: impl AsRef<[T]>) -> Result<Written> {
+        let mut batch = self.connection.batch();
+        batch.upsert(self, rows)?;
+        batch.commit().await
+    }
+
+    /// Sets columns of the rows for which a condition holds, in one commit with what that makes of the views.
+    ///
+    /// ```
+    /// # use parquedb::{Collection, database};
+    /// #[derive(Collection, Clone)]
+    /// #[collection(key = id)]
+    /// pub struct Order {
+    ///     pub id: i64,
+    ///     pub status: String,
+    ///     pub parcels: i64,
+    /// }
+    /// # database! { pub struct Shop { Order } }
+    /// # #[tokio::main] async fn main() -> parquedb::Result<()> {
+    /// # let db = Shop::open("memory:///").await?;
+    /// db.order.insert(Order { id: 7, status: "paid".into(), parcels: 1 }).await?;
+    /// db.order.update(|row| row.id.eq(7), |row| [row.status.set("sent"), row.parcels.add(1)]).await?;
+    /// let sent = db.order.find(|row| row.status.eq("sent")).first().await?;
+    /// assert_eq!(sent.map(|order| order.parcels), Some(2));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`crate::Batch::update`] and [`crate::Batch::commit`].
+    pub async fn update<P: Predicate, A: Assignments>(
+        &self,
+        condition: impl FnOnce(T::Handles<NotNull>) -> P,
+        assignments: impl FnOnce(T::Handles<NotNull>) -> A,
+    ) -> Result<Written> {
+        let mut batch = self.connection.batch();
+        batch.update(self, condition, assignments)?;
+        batch.commit().await
+    }
+
+    /// Deletes the rows for which a condition holds, in one commit with what that makes of the views.
+    ///
+    /// # Errors
+    /// As [`crate::Batch::delete`] and [`crate::Batch::commit`].
+    pub async fn delete<P: Predicate>(
+        &self,
+        condition: impl FnOnce(T::Handles<NotNull>) -> P,
+    ) -> Result<Written> {
+        let mut batch = self.connection.batch();
+        batch.delete(self, condition)?;
+        batch.commit().await
+    }
+
+    pub(super) fn check_keyed(&self, operation: &str) -> Result<()> {
         if self.keyed {
-            return Err(Error::invalid(format!(
-                "`{}` has a key, and keyed collections cannot be written yet: remove `key` to append rows",
-                self.name
-            )));
+            return Ok(());
         }
-        Ok(())
+        Err(Error::invalid(format!(
+            "`{}` has no key, and rows without a key can only be inserted: to {operation} them, name their key, as \
+             in `#[collection(key = id)]`",
+            self.name
+        )))
     }
 }
 
@@ -153,5 +218,24 @@ impl<T: ViewRecord + Declared> View<T> {
     /// when the store does not answer: the view is as before.
     pub async fn refresh(&self) -> Result<bool> {
         self.connection.refresh(&self.name).await
+    }
+
+    /// Computes the whole view again from its sources, as they were when it last absorbed them, and compares
+    /// it with what it holds. Nothing is written. Both are in memory at once; [`View::verify_sample`] takes
+    /// less.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::InvalidView`] for a view that must be rebuilt first, and as reading it.
+    pub async fn verify(&self) -> Result<Verification> {
+        self.connection.verify(&self.name, None).await
+    }
+
+    /// The same for about so many of the view's groups, chosen by chance. Groups that are missing
+    /// altogether are not found so. Of a view that does not group, everything is compared.
+    ///
+    /// # Errors
+    /// As [`View::verify`].
+    pub async fn verify_sample(&self, groups: usize) -> Result<Verification> {
+        self.connection.verify(&self.name, Some(groups)).await
     }
 }

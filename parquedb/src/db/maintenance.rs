@@ -1,14 +1,19 @@
 //! Refreshing views: on demand, when their schedules are due, or in a loop.
 
-use super::Connection;
+use super::{At, Connection};
+use crate::commit::snapshot::Snapshot;
 use crate::declare::definition::ViewDefinition;
 use crate::declare::plan::Refresh;
 use crate::error::{Error, ErrorKind, Result};
+use crate::evaluate::catalog::Catalog;
 use crate::maintain::freshness::{Freshness, freshness};
 use crate::maintain::refresh::refresh;
 use crate::maintain::schedule::next_due;
+use crate::maintain::step::Engine;
+use crate::maintain::streaming::Maintainer;
+use crate::maintain::verify::{Verification, verify};
 use crate::types::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -44,19 +49,14 @@ impl Connection {
     pub async fn run_due(&self, now: Timestamp) -> Result<Vec<String>> {
         let snapshot = self.0.log.catch_up().await?;
         let maintainer = self.maintainer(&snapshot).await?;
-        let mut changed = Vec::new();
-        let mut first_error = None;
+        let mut due = BTreeSet::new();
         for view in maintainer.catalog.views() {
-            if !self.is_due(view, now).await? {
-                continue;
-            }
-            match self.refresh(&view.name).await {
-                Ok(true) => changed.push(view.name.clone()),
-                Ok(false) => {}
-                Err(error) => first_error = first_error.or(Some(error)),
+            if self.is_due(view, now).await? {
+                due.insert(view.name.clone());
             }
         }
-        match first_error {
+        let Done { changed, failures } = self.refresh_all(due).await?;
+        match failures.into_values().next() {
             None => Ok(changed),
             Some(error) => Err(error),
         }
@@ -87,69 +87,157 @@ impl Connection {
         MaintenanceLoop(tokio::spawn(async move { connection.maintain_for_ever(interval).await }))
     }
 
-    /// Brings a view to the present, and its sources before it. Gives whether anything changed.
+    /// Brings a view to the present, and its sources with it. Gives whether anything changed.
     pub(super) async fn refresh(&self, name: &str) -> Result<bool> {
+        let Done { changed, mut failures } = self.refresh_all(BTreeSet::from([name.to_owned()])).await?;
+        // The view's own failure tells most.
+        let failure = failures.remove(name).or_else(|| failures.into_values().next());
+        match failure {
+            None => Ok(!changed.is_empty()),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Brings views to the present, with what they are computed from: first each that must be built anew,
+    /// in a commit of its own, then all others in one.
+    async fn refresh_all(&self, wanted: BTreeSet<String>) -> Result<Done> {
         if self.0.read_only {
             return Err(Error::invalid("the database was opened for reading only"));
         }
-        let mut changed = false;
-        for view in self.refresh_order(name).await? {
-            match self.refresh_one(&view).await {
-                Ok(this) => {
-                    changed |= this;
-                    self.failures().remove(&view);
-                }
-                Err(error) => {
-                    let now = self.0.clock.now();
-                    let mut failures = self.failures();
-                    let failure = Failure::next(failures.get(&view), &error, now);
-                    failures.insert(view, failure);
-                    return Err(error);
-                }
+        let mut done = Done::default();
+        if wanted.is_empty() {
+            return Ok(done);
+        }
+        let order = self.refresh_order(wanted).await?;
+        for view in &order {
+            let snapshot = self.0.log.snapshot();
+            let maintainer = self.maintainer(&snapshot).await?;
+            if let Freshness::Invalid { .. } = freshness(&maintainer.catalog, &snapshot, view)? {
+                self.refresh_together(std::slice::from_ref(view), &mut done).await?;
             }
         }
-        Ok(changed)
+        self.refresh_together(&order, &mut done).await?;
+        Ok(done)
     }
 
-    /// The views above `name`, itself, and the streaming views that a rebuild of it would invalidate.
-    async fn refresh_order(&self, name: &str) -> Result<Vec<String>> {
+    /// The views `wanted`, what they are computed from, and the streaming views that follow from them: each
+    /// after its sources.
+    async fn refresh_order(&self, mut wanted: BTreeSet<String>) -> Result<Vec<String>> {
         let snapshot = self.0.log.snapshot();
         let maintainer = self.maintainer(&snapshot).await?;
         let catalog = &maintainer.catalog;
-        let mut wanted = BTreeSet::from([catalog.view(name)?.name.clone()]);
-        for view in catalog.views().collect::<Vec<_>>().into_iter().rev() {
-            if wanted.contains(&view.name) {
-                let above = view.plan.members().filter(|member| catalog.view(member).is_ok());
-                wanted.extend(above.map(str::to_owned));
-            }
+        for name in &wanted {
+            catalog.view(name)?;
         }
+        wanted = with_sources(catalog, wanted);
         for view in catalog.views() {
             if view.refresh == Refresh::Streaming && view.plan.members().any(|member| wanted.contains(member))
             {
                 wanted.insert(view.name.clone());
             }
         }
-        Ok(catalog.views().filter(|view| wanted.contains(&view.name)).map(|view| view.name.clone()).collect())
+        Ok(in_order(catalog, wanted))
     }
 
-    #[tracing::instrument(name = "refresh", level = "debug", skip_all, fields(view = name))]
-    async fn refresh_one(&self, name: &str) -> Result<bool> {
+    /// Brings views, each after its sources, to the present in one commit.
+    #[tracing::instrument(name = "refresh", level = "debug", skip_all, fields(views = views.len()))]
+    async fn refresh_together(&self, views: &[String], done: &mut Done) -> Result<()> {
         let _writing = self.0.writing.lock().await;
         loop {
             let snapshot = self.0.log.snapshot();
             let maintainer = self.maintainer(&snapshot).await?;
-            let Some(changes) = refresh(&self.0.session, &maintainer.catalog, &snapshot, name).await? else {
-                return Ok(false);
-            };
-            match self.0.log.commit(changes).await {
-                Ok(_) => return Ok(true),
+            let views = views.iter().filter(|view| !done.failures.contains_key(*view)).cloned();
+            let views = views.collect::<Vec<_>>();
+            let refreshed = refresh(&self.engine(&maintainer), &snapshot, &views).await?;
+            self.note_failures(refreshed.failures, done);
+            if refreshed.views.is_empty() {
+                return Ok(());
+            }
+            match self.0.log.commit(refreshed.changes).await {
+                Ok(_) => {
+                    let mut failures = self.failures();
+                    for view in refreshed.views {
+                        failures.remove(&view);
+                        if !done.changed.contains(&view) {
+                            done.changed.push(view);
+                        }
+                    }
+                    return Ok(());
+                }
                 Err(error) if error.kind() == ErrorKind::Conflict => {
                     self.0.log.catch_up().await?;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let failed = refreshed.views.into_iter().map(|view| (view, error.clone()));
+                    self.note_failures(failed.collect(), done);
+                    return Ok(());
+                }
             }
         }
     }
+
+    /// A snapshot in which a member, and what it is computed from, is brought to the present. Nothing is
+    /// written.
+    pub(crate) async fn refreshed(&self, snapshot: &Snapshot, member: &str) -> Result<Snapshot> {
+        let maintainer = self.maintainer(snapshot).await?;
+        let catalog = &maintainer.catalog;
+        if catalog.view(member).is_err() {
+            return Ok(snapshot.clone());
+        }
+        let order = in_order(catalog, with_sources(catalog, BTreeSet::from([member.to_owned()])));
+        let mut refreshed = refresh(&self.engine(&maintainer), snapshot, &order).await?;
+        let failure = refreshed.failures.remove(member).or_else(|| refreshed.failures.into_values().next());
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(refreshed.snapshot),
+        }
+    }
+
+    fn note_failures(&self, failed: BTreeMap<String, Error>, done: &mut Done) {
+        let now = self.0.clock.now();
+        let mut failures = self.failures();
+        for (view, error) in failed {
+            let failure = Failure::next(failures.get(&view), &error, now);
+            failures.insert(view.clone(), failure);
+            done.failures.insert(view, error);
+        }
+    }
+
+    /// Computes a view again from its sources, as they were at its cursor, and compares.
+    pub(super) async fn verify(&self, name: &str, sample: Option<usize>) -> Result<Verification> {
+        let snapshot = self.snapshot_at(At::Newest).await?;
+        let maintainer = self.maintainer(&snapshot).await?;
+        let chance = u64::try_from(uuid::Uuid::new_v4().as_u128() >> 64).unwrap_or(0);
+        verify(&self.engine(&maintainer), &snapshot, name, sample, chance).await
+    }
+
+    /// What computing views takes.
+    pub(crate) fn engine<'a>(&'a self, maintainer: &'a Maintainer) -> Engine<'a> {
+        Engine { session: &self.0.session, catalog: &maintainer.catalog, located: &self.0.located }
+    }
+}
+
+/// The views, and those that they are computed from.
+fn with_sources(catalog: &Catalog, mut wanted: BTreeSet<String>) -> BTreeSet<String> {
+    for view in catalog.views().collect::<Vec<_>>().into_iter().rev() {
+        if wanted.contains(&view.name) {
+            let views = view.plan.members().filter(|member| catalog.view(member).is_ok());
+            wanted.extend(views.map(str::to_owned));
+        }
+    }
+    wanted
+}
+
+/// The views, each after its sources.
+fn in_order(catalog: &Catalog, wanted: BTreeSet<String>) -> Vec<String> {
+    catalog.views().filter(|view| wanted.contains(&view.name)).map(|view| view.name.clone()).collect()
+}
+
+/// What became of views that were to be refreshed.
+#[derive(Debug, Default)]
+struct Done {
+    changed: Vec<String>,
+    failures: BTreeMap<String, Error>,
 }
 
 /// A running maintenance loop. Dropping it stops it.

@@ -4,8 +4,8 @@ use super::batch::Written;
 use super::linger::Linger;
 use crate::commit::Sequence;
 use crate::error::{Error, ErrorKind, Result};
+use crate::maintain::keyed::Operation;
 use crate::time::{self, Instant};
-use arrow::record_batch::RecordBatch;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,7 +57,7 @@ pub(super) struct BatchName {
 /// A batch that waits to be committed.
 #[derive(Debug)]
 pub(super) struct Pending {
-    pub(super) rows: BTreeMap<String, Vec<RecordBatch>>,
+    pub(super) operations: BTreeMap<String, Vec<Operation>>,
     pub(super) name: BatchName,
     pub(super) reply: oneshot::Sender<Result<Written>>,
     pub(super) room: Room,

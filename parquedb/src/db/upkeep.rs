@@ -1,8 +1,10 @@
 //! What a database needs from time to time, in one call.
 
 use super::Connection;
-use crate::commit::{CompactOptions, CompactReport, GarbageOptions, GarbageReport};
-use crate::error::{Error, Result};
+use crate::commit::snapshot::table_of_removed;
+use crate::commit::{Changes, CompactOptions, CompactReport, GarbageOptions, GarbageReport, TableWrite};
+use crate::declare::definition::Definition;
+use crate::error::{Error, ErrorKind, Result};
 use crate::time;
 use serde::Serialize;
 use std::time::Duration;
@@ -109,6 +111,7 @@ impl Connection {
             // With a checkpoint, the replaced files can go in time, however quiet the database is.
             done.flushed |= first.keep("writing a checkpoint", self.flush().await).is_some();
         }
+        first.keep("forgetting removed rows", self.forget_removed().await);
         if self.collection_due() {
             let garbage = GarbageOptions {
                 retention: options.retention,
@@ -124,6 +127,29 @@ impl Connection {
         match first.0 {
             None => Ok(done),
             Some(error) => Err(error),
+        }
+    }
+
+    /// Empties the tables of removed rows that no view has still to absorb. What is inside commits waits until
+    /// it is in files: then it is worth a commit.
+    async fn forget_removed(&self) -> Result<()> {
+        let snapshot = self.0.log.snapshot();
+        let mut writes = Vec::new();
+        for (name, table) in &snapshot.tables {
+            let Some(of) = table_of_removed(name).filter(|_| !table.files.is_empty()) else { continue };
+            let mut seen = snapshot.cursors.values().filter_map(|cursor| cursor.sources.get(of));
+            if seen.all(|source| source.seq >= table.changed) {
+                let is_view = matches!(snapshot.definitions.get(of), Some(Definition::View(_)));
+                writes.push(TableWrite { table: name.clone(), is_view, batches: Vec::new(), replace: true });
+            }
+        }
+        if writes.is_empty() {
+            return Ok(());
+        }
+        match self.0.log.commit(Changes { base: Some(snapshot.seq), writes, ..Changes::default() }).await {
+            // More was removed meanwhile: next time.
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+            done => done.map(drop),
         }
     }
 

@@ -3,8 +3,12 @@
 use super::Connection;
 use super::batch::Written;
 use super::queue::{BatchName, Pending};
+use crate::commit::snapshot::Snapshot;
 use crate::commit::{Changes, memory_size};
+use crate::declare::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
+use crate::maintain::keyed::{self, Operation};
+use crate::maintain::step::TableChange;
 use crate::time;
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
@@ -21,14 +25,15 @@ impl Connection {
     /// Writes a batch together with those that come at the same time.
     pub(super) async fn write(
         &self,
-        rows: BTreeMap<String, Vec<RecordBatch>>,
+        operations: BTreeMap<String, Vec<Operation>>,
         name: BatchName,
     ) -> Result<Written> {
         let started = time::now();
-        let bytes = rows.values().map(|batches| memory_size(batches)).sum();
+        let batches = operations.values().flatten().filter_map(Operation::batch).cloned();
+        let bytes = memory_size(&batches.collect::<Vec<_>>());
         let room = self.0.queue.room(bytes).await?;
         let (reply, answer) = oneshot::channel();
-        if self.0.queue.push(Pending { rows, name, reply, room }) {
+        if self.0.queue.push(Pending { operations, name, reply, room }) {
             // In a task of its own, so that a caller who gives up does not stop the commit of others.
             tokio::spawn(CommitTask::new(self.clone()).run());
         }
@@ -88,9 +93,9 @@ impl Connection {
             let snapshot = self.0.log.snapshot();
             let mut ids = BTreeSet::new();
             let mut sequences = BTreeSet::new();
-            let mut rows: BTreeMap<String, Vec<RecordBatch>> = BTreeMap::new();
+            let mut operations: BTreeMap<String, Vec<Operation>> = BTreeMap::new();
             let mut repeated = Vec::with_capacity(waiting.len());
-            for Pending { rows: batch, name: BatchName { id, sequence }, .. } in waiting {
+            for Pending { operations: batch, name: BatchName { id, sequence }, .. } in waiting {
                 let known = id.as_ref().is_some_and(|id| self.has_batch(id) || ids.contains(id))
                     || sequence.as_ref().is_some_and(|place| {
                         self.has_sequence(&place.producer, place.number) || sequences.contains(place)
@@ -99,27 +104,20 @@ impl Connection {
                 if !known {
                     ids.extend(id.clone());
                     sequences.extend(sequence.clone());
-                    for (table, batches) in batch {
-                        rows.entry(table.clone()).or_default().extend(batches.iter().cloned());
+                    for (collection, own) in batch {
+                        operations.entry(collection.clone()).or_default().extend(own.iter().cloned());
                     }
                 }
             }
-            if rows.is_empty() && ids.is_empty() && sequences.is_empty() {
+            if operations.is_empty() && ids.is_empty() && sequences.is_empty() {
                 return Ok(answers(&repeated, snapshot.seq));
             }
-            for batches in rows.values_mut() {
-                *batches = joined(std::mem::take(batches))?;
+            let mut changes = self.changes(&snapshot, operations).await?;
+            changes.batch_ids = ids.into_iter().collect();
+            changes.sequences = sequences.into_iter().collect();
+            if changes.is_empty() {
+                return Ok(answers(&repeated, snapshot.seq));
             }
-            let maintainer = self.maintainer(&snapshot).await?;
-            let (writes, cursors) = maintainer.changes(&snapshot, rows).await?;
-            let changes = Changes {
-                base: Some(snapshot.seq),
-                writes,
-                cursors,
-                batch_ids: ids.into_iter().collect(),
-                sequences: sequences.into_iter().collect(),
-                ..Changes::default()
-            };
             match self.0.log.commit(changes).await {
                 // All that have a name had been committed meanwhile, and nothing was written. There may be
                 // batches without a name among these, and they must not be lost.
@@ -139,6 +137,43 @@ impl Connection {
             format!("other processes committed first {ATTEMPTS} times in a row: try again"),
         ))
     }
+}
+
+impl Connection {
+    /// The commit that makes these changes to collections, with what streaming views make of them.
+    async fn changes(
+        &self,
+        snapshot: &Snapshot,
+        operations: BTreeMap<String, Vec<Operation>>,
+    ) -> Result<Changes> {
+        let maintainer = self.maintainer(snapshot).await?;
+        let engine = self.engine(&maintainer);
+        let mut collections = BTreeMap::new();
+        let mut keys = Vec::new();
+        for (name, operations) in operations {
+            let change = match maintainer.catalog.get(&name)? {
+                Definition::Collection(collection) if !collection.key.is_empty() => {
+                    let keyed = keyed::apply(&engine, snapshot, collection, &operations).await?;
+                    keys.push(keyed.keys);
+                    keyed.change
+                }
+                _ => TableChange { plus: joined(inserted(&name, operations)?)?, ..TableChange::default() },
+            };
+            collections.insert(name, change);
+        }
+        let mut changes = maintainer.changes(&engine, snapshot, collections).await?;
+        changes.keys = keys;
+        Ok(changes)
+    }
+}
+
+/// The rows of operations on a collection without a key.
+fn inserted(name: &str, operations: Vec<Operation>) -> Result<Vec<RecordBatch>> {
+    let rows = operations.into_iter().map(|operation| match operation {
+        Operation::Insert(rows) => Ok(rows),
+        _ => Err(Error::invalid(format!("`{name}` has no key: rows can only be inserted"))),
+    });
+    rows.collect()
 }
 
 /// The task that commits. When it is stopped, with its runtime or by a panic, those who wait are told.

@@ -167,6 +167,8 @@ pub enum Function {
     Length,
     /// Texts joined; null arguments count as empty.
     Concat,
+    /// A list with one more element at its end; of null the element alone.
+    Append,
     /// A timestamp cut to its unit, in UTC: the unit's name, then the timestamp. Units: `minute`,
     /// `hour`, `day`, `week` (from Monday), `month`, `quarter`, `year`.
     Truncate,

@@ -161,8 +161,6 @@ impl<S, V: Row> ViewBuilder<S, V> {
 pub enum Changes {
     /// In the commit that makes them: a streaming view can follow.
     Streamed,
-    /// A view that groups: its changes are known only once its groups are merged.
-    Grouped,
     /// A view that is refreshed by a schedule.
     Scheduled,
     /// A view that is refreshed when asked.

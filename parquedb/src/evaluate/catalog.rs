@@ -81,31 +81,18 @@ impl Catalog {
             .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("the database has no member `{name}`")))
     }
 
-    /// Whether the member's table only ever gets more rows, so that a later part of it is a delta.
-    /// The table of a grouping view gets states, which change rows that were there.
-    pub(crate) fn appends_rows(&self, name: &str) -> Result<bool> {
-        Ok(match self.get(name)? {
-            Definition::Collection(_) => true,
-            Definition::View(view) => !view::groups(view),
-        })
+    /// What a member's table holds at a snapshot: rows, or the states of a grouping view.
+    pub(crate) fn stored(&self, snapshot: &Snapshot, name: &str) -> Result<LogicalPlan> {
+        let table = snapshot.tables.get(name).map(Arc::as_ref);
+        scan::all_rows(name, self.stored_schema(name)?, table)
     }
 
     /// A member's rows at a snapshot, as a reader sees them.
     pub(crate) fn rows(&self, snapshot: &Snapshot, name: &str) -> Result<LogicalPlan> {
-        let table = snapshot.tables.get(name).map(Arc::as_ref);
-        let stored = scan::all_rows(name, self.stored_schema(name)?, table)?;
+        let stored = self.stored(snapshot, name)?;
         match self.get(name)? {
             Definition::Collection(_) => Ok(stored),
             Definition::View(view) => view::result_plan(view, &self.no_inputs(view)?, stored),
-        }
-    }
-
-    /// The rows that a member with [`Catalog::appends_rows`] got after commit `seq`.
-    pub(crate) fn rows_after(&self, snapshot: &Snapshot, name: &str, seq: u64) -> Result<LogicalPlan> {
-        let schema = self.stored_schema(name)?;
-        match snapshot.tables.get(name) {
-            Some(table) => scan::rows_after(name, schema, table, seq),
-            None => scan::all_rows(name, schema, None),
         }
     }
 
@@ -130,8 +117,13 @@ impl Catalog {
     }
 
     /// A view's inputs without rows: their columns alone.
-    fn no_inputs(&self, view: &ViewDefinition) -> Result<Inputs> {
-        Inputs::of(view, |name| scan::all_rows(name, self.get(name)?.schema(), None))
+    pub(crate) fn no_inputs(&self, view: &ViewDefinition) -> Result<Inputs> {
+        Inputs::of(view, |name| self.no_rows(name))
+    }
+
+    /// A plan with a member's columns and no rows.
+    pub(crate) fn no_rows(&self, name: &str) -> Result<LogicalPlan> {
+        scan::all_rows(name, self.get(name)?.schema(), None)
     }
 }
 

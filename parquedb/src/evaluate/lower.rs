@@ -189,6 +189,10 @@ impl<'a> Scope<'a> {
             F::Upper => string::expr_fn::upper(self.value(one(function, arguments)?)?),
             F::Length => unicode::expr_fn::character_length(self.value(one(function, arguments)?)?),
             F::Concat => string::expr_fn::concat(self.values(arguments)?),
+            F::Append => {
+                let [list, element] = self.two(function, arguments)?;
+                nested::array_append(list, element)
+            }
             F::Truncate => self.truncate(arguments)?,
         })
     }

@@ -3,7 +3,7 @@
 
 use super::lower::{Scope, column};
 use super::prepare::{Inputs, prepared_rows};
-use super::state::{self, Mergeable, State};
+use super::state::{self, Mergeable, ROWS_COLUMN, State};
 use crate::declare::definition::ViewDefinition;
 use crate::declare::plan::{AggregateColumn, Column, Output};
 use crate::error::{Error, ErrorKind, Result};
@@ -11,18 +11,27 @@ use arrow::array::{Array, ArrayRef};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datafusion::common::DFSchema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
+use datafusion::common::{DFSchema, JoinType, NullEquality};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::prelude::cast;
 use std::sync::Arc;
 
 /// The plan from source rows to what the view stores for them: its rows, or, when it groups, one
 /// state per group.
 pub(crate) fn delta_plan(view: &ViewDefinition, inputs: &Inputs) -> Result<LogicalPlan> {
-    build_delta_plan(view, inputs).map_err(|error| error.context(format!("view `{}`", view.name)))
+    build_delta_plan(view, inputs, None).map_err(|error| error.context(format!("view `{}`", view.name)))
 }
 
-fn build_delta_plan(view: &ViewDefinition, inputs: &Inputs) -> Result<LogicalPlan> {
+/// The same for the groups with these keys alone. The keys have the names of the view's columns.
+pub(crate) fn groups_plan(view: &ViewDefinition, inputs: &Inputs, keys: LogicalPlan) -> Result<LogicalPlan> {
+    build_delta_plan(view, inputs, Some(keys)).map_err(|error| error.context(format!("view `{}`", view.name)))
+}
+
+fn build_delta_plan(
+    view: &ViewDefinition,
+    inputs: &Inputs,
+    of_groups: Option<LogicalPlan>,
+) -> Result<LogicalPlan> {
     let input = prepared_rows(view, inputs)?;
     match &view.plan.output {
         Output::Source => {
@@ -34,14 +43,127 @@ fn build_delta_plan(view: &ViewDefinition, inputs: &Inputs) -> Result<LogicalPla
             Ok(LogicalPlanBuilder::from(input).project(values)?.build()?)
         }
         Output::Groups { keys, aggregates } => {
-            let key_values = named_values(keys, input.schema(), &view.schema)?;
+            let mut key_values = named_values(keys, input.schema(), &view.schema)?;
             let states = all_states(aggregates, input.schema())?.0;
             let over_rows = states.iter().map(|state| state.over_rows.clone().alias(state.field.name()));
+            let input = match of_groups {
+                Some(wanted) => {
+                    let rows = with_key_columns(input, &key_values)?;
+                    let on = keys.iter().map(|key| (key_column(&key.name), key.name.clone())).collect();
+                    let alias = |key: &Column| column(&key_column(&key.name)).alias(&key.name);
+                    key_values = keys.iter().map(alias).collect();
+                    having_keys(rows, on, wanted, JoinType::LeftSemi)?
+                }
+                None => input,
+            };
             let grouped = LogicalPlanBuilder::from(input).aggregate(key_values, over_rows)?.build()?;
             let stored = stored_columns(view, keys, &states, grouped.schema())?;
             Ok(LogicalPlanBuilder::from(grouped).project(stored)?.build()?)
         }
     }
+}
+
+/// The keys of the groups that source rows belong to, each once, named as the view's columns.
+pub(crate) fn keys_plan(view: &ViewDefinition, inputs: &Inputs) -> Result<LogicalPlan> {
+    let input = prepared_rows(view, inputs)?;
+    let values = named_values(keys(view), input.schema(), &view.schema)?;
+    Ok(LogicalPlanBuilder::from(input).project(values)?.distinct()?.build()?)
+}
+
+/// The keys of all rows of a view that groups.
+pub(crate) fn key_columns_of(view: &ViewDefinition, rows: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = keys(view).iter().map(|key| column(&key.name)).collect::<Vec<_>>();
+    Ok(LogicalPlanBuilder::from(rows).project(columns)?.build()?)
+}
+
+/// The columns by which a view groups; none for a view that does not.
+pub(crate) fn keys(view: &ViewDefinition) -> &[Column] {
+    match &view.plan.output {
+        Output::Groups { keys, .. } => keys,
+        _ => &[],
+    }
+}
+
+/// The states of those groups alone, of all that the view stores.
+pub(crate) fn states_of(
+    view: &ViewDefinition,
+    stored: LogicalPlan,
+    wanted: LogicalPlan,
+) -> Result<LogicalPlan> {
+    having_keys(stored, own_keys(view), wanted, JoinType::LeftSemi)
+}
+
+/// The states of all other groups.
+pub(crate) fn states_of_others(
+    view: &ViewDefinition,
+    stored: LogicalPlan,
+    unwanted: LogicalPlan,
+) -> Result<LogicalPlan> {
+    having_keys(stored, own_keys(view), unwanted, JoinType::LeftAnti)
+}
+
+fn own_keys(view: &ViewDefinition) -> Vec<(String, String)> {
+    keys(view).iter().map(|key| (key.name.clone(), key.name.clone())).collect()
+}
+
+/// The states that take away what `states` add; nothing when some aggregate cannot take rows back.
+pub(crate) fn negated(
+    view: &ViewDefinition,
+    inputs: &Inputs,
+    states: LogicalPlan,
+) -> Result<Option<LogicalPlan>> {
+    let Output::Groups { keys, aggregates } = &view.plan.output else { return Ok(None) };
+    let input = prepared_rows(view, inputs)?;
+    let mut values = keys.iter().map(|key| column(&key.name)).collect::<Vec<_>>();
+    for State { field, negate, .. } in all_states(aggregates, input.schema())?.0 {
+        let Some(negate) = negate else { return Ok(None) };
+        values.push(typed(negate, &field, states.schema())?.alias(field.name()));
+    }
+    Ok(Some(LogicalPlanBuilder::from(states).project(values)?.build()?))
+}
+
+/// The name of a group key beside the source's columns.
+fn key_column(name: &str) -> String {
+    format!("__key.{name}")
+}
+
+fn with_key_columns(rows: LogicalPlan, values: &[Expr]) -> Result<LogicalPlan> {
+    let mut columns = rows.schema().columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
+    columns.extend(values.iter().map(|value| {
+        let name = value.schema_name().to_string();
+        value.clone().unalias().alias(key_column(&name))
+    }));
+    Ok(LogicalPlanBuilder::from(rows).project(columns)?.build()?)
+}
+
+/// The rows whose columns are equal to those of some wanted key (or, by the kind of join, of none): null equals
+/// null. Each pair names a column of the rows and a column of the keys.
+fn having_keys(
+    rows: LogicalPlan,
+    on: Vec<(String, String)>,
+    wanted: LogicalPlan,
+    kind: JoinType,
+) -> Result<LogicalPlan> {
+    let wanted_name = |name: &str| format!("__wanted.{name}");
+    let renamed = on.iter().map(|(_, key)| column(key).alias(wanted_name(key))).collect::<Vec<_>>();
+    let wanted = LogicalPlanBuilder::from(wanted).project(renamed)?.build()?;
+    let (left, right): (Vec<_>, Vec<_>) = on
+        .into_iter()
+        .map(|(row, key)| {
+            (
+                datafusion::common::Column::new_unqualified(row),
+                datafusion::common::Column::new_unqualified(wanted_name(&key)),
+            )
+        })
+        .unzip();
+    let joined = LogicalPlanBuilder::from(rows).join_detailed(
+        wanted,
+        kind,
+        (left, right),
+        None,
+        NullEquality::NullEqualsNull,
+    )?;
+    Ok(joined.build()?)
 }
 
 /// The schema of what the view stores, given plans with its inputs' schemas.
@@ -69,7 +191,11 @@ pub(crate) fn result_plan(
     };
     let input = prepared_rows(view, inputs)?;
     let (states, results) = all_states(aggregates, input.schema())?;
-    let merged = merged(keys, &states, stored)?;
+    let mut merged = merged(keys, &states, stored)?;
+    if !keys.is_empty() {
+        // Of a group that lost its last row only states that cancel out are left.
+        merged = LogicalPlanBuilder::from(merged).filter(column(ROWS_COLUMN).gt(lit(0_i64)))?.build()?;
+    }
     let mut rows = keys.iter().map(|key| column(&key.name)).collect::<Vec<_>>();
     for (aggregate, result) in aggregates.iter().zip(results) {
         rows.push(

@@ -12,13 +12,14 @@ mod tests;
 
 pub(crate) use index::LocateCache;
 
-use crate::commit::snapshot::{ADDED_COLUMN, DataFile, InlineRun, SEQ_COLUMN, Table};
+use crate::commit::snapshot::{DataFile, InlineRun, SEQ_COLUMN, Table};
 use crate::commit::{RunId, RunRemoval};
 use crate::error::{Error, Result};
+use crate::evaluate::difference::removed_schema;
 use crate::evaluate::scan::{self, POSITION_COLUMN};
 use arrow::array::{ArrayRef, AsArray, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef, UInt64Type};
+use arrow::datatypes::{Int64Type, SchemaRef, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::prelude::SessionContext;
 use index::FileIndex;
@@ -39,14 +40,60 @@ pub(crate) enum Take {
 /// Rows that were found.
 #[derive(Debug)]
 pub(crate) struct Located {
-    /// Where they are.
-    pub(crate) removal: Vec<RunRemoval>,
-    /// The rows, with all stored columns and the commit each came in as [`ADDED_COLUMN`].
+    /// The rows, with all stored columns and the commit each came in as [`crate::commit::snapshot::ADDED_COLUMN`].
     pub(crate) rows: RecordBatch,
+    /// Where each of them is: in which of the runs, and at which position.
+    places: Vec<(usize, u32)>,
+    runs: Vec<RunId>,
     /// Of each row a probe that it is equal to; where each probe takes one, the probe that took it.
     pub(crate) probe_of: Vec<usize>,
     /// The probes for which nothing was found, in ascending order.
     pub(crate) missing: Vec<usize>,
+}
+
+impl Located {
+    /// Nothing was found for any of so many probes.
+    pub(crate) fn nothing(schema: &SchemaRef, probes: usize) -> Self {
+        Self {
+            rows: RecordBatch::new_empty(removed_schema(schema)),
+            places: Vec::new(),
+            runs: Vec::new(),
+            probe_of: Vec::new(),
+            missing: (0..probes).collect(),
+        }
+    }
+
+    /// What removes the rows.
+    pub(crate) fn removal(&self) -> Vec<RunRemoval> {
+        let mut of_runs = vec![RoaringBitmap::new(); self.runs.len()];
+        for (run, position) in &self.places {
+            of_runs[*run].insert(*position);
+        }
+        let runs = self.runs.iter().zip(of_runs).filter(|(_, rows)| !rows.is_empty());
+        runs.map(|(run, rows)| RunRemoval { run: run.clone(), rows }).collect()
+    }
+
+    /// Some of the rows alone.
+    pub(crate) fn only(&self, rows: &[usize]) -> Result<Self> {
+        let indices = rows.iter().map(|row| *row as u64).collect::<UInt64Array>();
+        Ok(Self {
+            rows: take_record_batch(&self.rows, &indices)?,
+            places: rows.iter().map(|row| self.places[*row]).collect(),
+            runs: self.runs.clone(),
+            probe_of: rows.iter().map(|row| self.probe_of[*row]).collect(),
+            missing: Vec::new(),
+        })
+    }
+
+    /// These and other rows of the same table.
+    pub(crate) fn and(mut self, other: Self) -> Result<Self> {
+        self.rows = concat_batches(self.rows.schema_ref(), [&self.rows, &other.rows])?;
+        let runs = self.runs.len();
+        self.runs.extend(other.runs);
+        self.places.extend(other.places.into_iter().map(|(run, position)| (run + runs, position)));
+        self.probe_of.extend(other.probe_of);
+        Ok(self)
+    }
 }
 
 /// Finds the live rows of a table whose values in the columns `by` are those of a probe. Null equals null, NaN
@@ -73,7 +120,7 @@ pub(crate) async fn locate(
         schema,
         keys: &keys,
         probes: Probes::new(&wanted, take),
-        fields: with_added(schema),
+        fields: removed_schema(schema),
         found: Found::default(),
     };
     for run in table.inline.iter().rev() {
@@ -84,23 +131,18 @@ pub(crate) async fn locate(
     }
     let Search { probes, fields, found, .. } = search;
     Ok(Located {
-        removal: found.removal,
         rows: concat_batches(&fields, &found.rows)?,
+        places: found.places,
+        runs: found.runs,
         probe_of: found.probe_of,
         missing: probes.missing(),
     })
 }
 
-/// The stored columns and the commit that a row came in.
-fn with_added(schema: &Schema) -> SchemaRef {
-    let added = Arc::new(Field::new(ADDED_COLUMN, DataType::UInt64, false));
-    let fields: Vec<FieldRef> = schema.fields().iter().cloned().chain([added]).collect();
-    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
-}
-
 #[derive(Debug, Default)]
 struct Found {
-    removal: Vec<RunRemoval>,
+    runs: Vec<RunId>,
+    places: Vec<(usize, u32)>,
     rows: Vec<RecordBatch>,
     probe_of: Vec<usize>,
 }
@@ -117,7 +159,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn in_commit(&mut self, run: &InlineRun) -> Result<()> {
-        let mut removed = RoaringBitmap::new();
+        self.found.runs.push(RunId::Inline(run.seq));
         let mut start = 0_usize;
         for batch in &run.batches {
             if self.probes.is_over() {
@@ -131,7 +173,7 @@ impl Search<'_> {
                     continue;
                 }
                 if let Some(probe) = self.probes.take(rows.row(index).data()) {
-                    removed.insert(position);
+                    self.found.places.push((self.found.runs.len() - 1, position));
                     taken.push(index as u64);
                     probe_of.push(probe);
                 }
@@ -140,7 +182,6 @@ impl Search<'_> {
             self.add(batch, &commits, &taken, probe_of)?;
             start += batch.num_rows();
         }
-        self.remove(RunId::Inline(run.seq), removed);
         Ok(())
     }
 
@@ -154,17 +195,17 @@ impl Search<'_> {
             return Ok(());
         }
         let index = cache.of(session, self.name, self.keys, file).await?;
-        let (mut removed, mut read) = (RoaringBitmap::new(), RoaringBitmap::new());
+        self.found.runs.push(RunId::File(file.path.clone()));
+        let mut read = RoaringBitmap::new();
         loop {
             // Of equal rows only as many as are wanted, then also those of other values with the same hash.
             let candidates = self.candidates(&index, file, &read);
             if candidates.is_empty() {
                 break;
             }
-            self.compare(session, file, &candidates, &mut removed).await?;
+            self.compare(session, file, &candidates).await?;
             read |= candidates;
         }
-        self.remove(RunId::File(file.path.clone()), removed);
         Ok(())
     }
 
@@ -184,7 +225,6 @@ impl Search<'_> {
         session: &SessionContext,
         file: &Arc<DataFile>,
         candidates: &RoaringBitmap,
-        removed: &mut RoaringBitmap,
     ) -> Result<()> {
         let plan = scan::rows_at(self.name, self.schema, file, Some(candidates))?;
         for batch in session.execute_logical_plan(plan).await?.collect().await? {
@@ -198,7 +238,8 @@ impl Search<'_> {
             let (mut taken, mut probe_of) = (Vec::new(), Vec::new());
             for index in 0..batch.num_rows() {
                 if let Some(probe) = self.probes.take(rows.row(index).data()) {
-                    removed.insert(position(positions.value(index), self.name)?);
+                    let position = position(positions.value(index), self.name)?;
+                    self.found.places.push((self.found.runs.len() - 1, position));
                     taken.push(index as u64);
                     probe_of.push(probe);
                 }
@@ -227,12 +268,6 @@ impl Search<'_> {
         self.found.rows.push(take_record_batch(&rows, &UInt64Array::from(taken.to_vec()))?);
         self.found.probe_of.extend(probe_of);
         Ok(())
-    }
-
-    fn remove(&mut self, run: RunId, rows: RoaringBitmap) {
-        if !rows.is_empty() {
-            self.found.removal.push(RunRemoval { run, rows });
-        }
     }
 }
 

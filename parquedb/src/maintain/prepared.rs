@@ -3,6 +3,7 @@
 
 use crate::declare::definition::ViewDefinition;
 use crate::error::Result;
+use crate::evaluate::catalog::Catalog;
 use crate::evaluate::prepare::Inputs;
 use crate::evaluate::session::delta_session;
 use crate::evaluate::view;
@@ -14,7 +15,7 @@ use datafusion::common::Result as DataFusionResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::{TableProvider, TableType, provider_as_source};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{
     Boundedness, EmissionType, ReplaceChildrenOptions, reset_plan_states,
@@ -32,36 +33,37 @@ const ROWS_AT_ONCE: usize = 8192;
 /// Runs after which the plan is renewed: every run leaves its metrics behind in it.
 const RUNS_PER_PLAN: u32 = 64;
 
-/// A view's delta plan, ready to run.
+/// A streaming view's plans, ready to run.
 #[derive(Debug)]
 pub(crate) struct PreparedView {
     pub(crate) definition: ViewDefinition,
     pub(crate) hash: String,
-    stored: SchemaRef,
-    source: SchemaRef,
-    plan: Mutex<(Arc<dyn ExecutionPlan>, u32)>,
-    config: SessionConfig,
-    context: Arc<TaskContext>,
+    /// From source rows to what the view stores for them.
+    rows: PreparedPlan,
+    /// From states to those that take them away; nothing for a view that stores rows, or some of whose
+    /// aggregates cannot take rows back.
+    negation: Option<PreparedPlan>,
 }
 
 impl PreparedView {
-    /// Plans the view over deltas of its source, whose rows have the schema `source`.
-    pub(crate) async fn new(
-        definition: ViewDefinition,
-        hash: String,
-        stored: SchemaRef,
-        source: SchemaRef,
-    ) -> Result<Self> {
-        let session = delta_session();
-        let delta = Arc::new(DeltaTable { schema: Arc::clone(&source) });
-        let inputs = Inputs::of(&definition, |name| {
-            Ok(LogicalPlanBuilder::scan(name, provider_as_source(Arc::clone(&delta) as _), None)?.build()?)
-        })?;
-        let logical = view::delta_plan(&definition, &inputs)?;
-        let plan = session.state().create_physical_plan(&logical).await?;
-        let context = session.task_ctx();
-        let config = context.session_config().clone();
-        Ok(Self { definition, hash, stored, source, plan: Mutex::new((plan, 0)), config, context })
+    /// Plans a view that is computed from one source alone.
+    pub(crate) async fn new(catalog: &Catalog, definition: &ViewDefinition) -> Result<Self> {
+        let name = &definition.name;
+        let source = definition.plan.source_names();
+        let (read, stored) = (catalog.get(&source)?.schema(), catalog.stored_schema(name)?);
+        let rows = PreparedPlan::new(&source, read, stored, |rows| {
+            let inputs = Inputs::of(definition, |_| Ok(rows.clone()))?;
+            view::delta_plan(definition, &inputs).map(Some)
+        });
+        let negation = PreparedPlan::new(name, stored, stored, |states| {
+            view::negated(definition, &catalog.no_inputs(definition)?, states)
+        });
+        Ok(Self {
+            definition: definition.clone(),
+            hash: catalog.hash(name)?.to_owned(),
+            rows: rows.await?.ok_or_else(|| crate::Error::invalid(format!("view `{name}` has no plan")))?,
+            negation: negation.await?,
+        })
     }
 
     /// The name of the view's only source.
@@ -71,10 +73,69 @@ impl PreparedView {
 
     /// What the view stores for these source rows: rows, or one state per group among them.
     pub(crate) async fn delta(&self, rows: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
-        let name = &self.definition.name;
+        self.named(self.rows.run(rows).await)
+    }
+
+    /// Whether states can be taken away.
+    pub(crate) fn can_negate(&self) -> bool {
+        self.negation.is_some()
+    }
+
+    /// The states that take these away.
+    pub(crate) async fn negated(&self, states: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
+        match &self.negation {
+            _ if states.is_empty() => Ok(Vec::new()),
+            Some(negation) => self.named(negation.run(states).await),
+            None => self.named(Err(crate::Error::invalid("its aggregates cannot take rows back"))),
+        }
+    }
+
+    fn named<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| error.context(format!("view `{}`", self.definition.name)))
+    }
+}
+
+/// A plan over rows in memory, ready to run.
+#[derive(Debug)]
+struct PreparedPlan {
+    input_name: String,
+    input: SchemaRef,
+    output: SchemaRef,
+    plan: Mutex<(Arc<dyn ExecutionPlan>, u32)>,
+    config: SessionConfig,
+    context: Arc<TaskContext>,
+}
+
+impl PreparedPlan {
+    /// Plans what `build` makes of rows with the schema `input`; nothing where it makes nothing.
+    async fn new(
+        name: &str,
+        input: &SchemaRef,
+        output: &SchemaRef,
+        build: impl FnOnce(LogicalPlan) -> Result<Option<LogicalPlan>>,
+    ) -> Result<Option<Self>> {
+        let session = delta_session();
+        let delta = provider_as_source(Arc::new(DeltaTable { schema: Arc::clone(input) }));
+        let Some(logical) = build(LogicalPlanBuilder::scan(name, delta, None)?.build()?)? else {
+            return Ok(None);
+        };
+        let plan = session.state().create_physical_plan(&logical).await?;
+        let context = session.task_ctx();
+        Ok(Some(Self {
+            input_name: name.to_owned(),
+            input: Arc::clone(input),
+            output: Arc::clone(output),
+            plan: Mutex::new((plan, 0)),
+            config: context.session_config().clone(),
+            context,
+        }))
+    }
+
+    async fn run(&self, rows: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
+        let name = &self.input_name;
         let mut slices = Vec::new();
         for batch in rows {
-            let batch = view::conform(batch, &self.source, self.source())?;
+            let batch = view::conform(batch, &self.input, name)?;
             for offset in (0..batch.num_rows()).step_by(ROWS_AT_ONCE) {
                 slices.push(batch.slice(offset, ROWS_AT_ONCE.min(batch.num_rows() - offset)));
             }
@@ -93,13 +154,11 @@ impl PreparedView {
             Default::default(),
             self.context.runtime_env(),
         ));
-        let batches = collect(self.plan()?, context)
-            .await
-            .map_err(|error| crate::Error::from(error).context(format!("view `{name}`")))?;
+        let batches = collect(self.plan()?, context).await?;
         batches
             .iter()
             .filter(|batch| batch.num_rows() > 0)
-            .map(|batch| view::conform(batch, &self.stored, name))
+            .map(|batch| view::conform(batch, &self.output, name))
             .collect()
     }
 

@@ -1,59 +1,76 @@
-//! Bringing a view's cursor forward: by the rows its source got since, or by building it anew.
+//! Bringing views forward together: all to one snapshot, in one commit, so that a view over two of them
+//! never sees one without the other.
 
-use super::freshness::{Freshness, freshness};
+use super::step::Engine;
 use crate::commit::snapshot::Snapshot;
-use crate::commit::{Absorbed, Changes, CursorWrite, TableWrite};
+use crate::commit::{Absorbed, Changes, CursorWrite};
 use crate::declare::definition::ViewDefinition;
-use crate::error::Result;
-use crate::evaluate::catalog::Catalog;
-use crate::evaluate::prepare::Inputs;
-use crate::evaluate::view;
-use datafusion::prelude::SessionContext;
+use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 
-/// The commit that brings a view to the snapshot, or nothing when it is there.
-///
-/// A stale view of an appending source absorbs the rows after its cursor; any other is computed from
-/// the whole source, and the new rows replace the old ones.
+/// Views brought to a snapshot, and the database as it is with them.
+#[derive(Debug)]
+pub(crate) struct Refreshed {
+    /// The commit that does it.
+    pub(crate) changes: Changes,
+    /// The database with that commit.
+    pub(crate) snapshot: Snapshot,
+    /// The views that changed, each after its sources.
+    pub(crate) views: Vec<String>,
+    /// The views that could not be computed. Those that are computed from them were left as they are.
+    pub(crate) failures: BTreeMap<String, Error>,
+}
+
+/// Brings views, given each after its sources, to a snapshot.
 pub(crate) async fn refresh(
-    session: &SessionContext,
-    catalog: &Catalog,
+    engine: &Engine<'_>,
     snapshot: &Snapshot,
-    name: &str,
-) -> Result<Option<Changes>> {
-    let definition = catalog.view(name)?;
-    let state = freshness(catalog, snapshot, name)?;
-    let (inputs, replace) = match (state, snapshot.cursors.get(name), &definition.plan.sources[..]) {
-        (Freshness::Fresh, ..) => return Ok(None),
-        (Freshness::Stale, Some(cursor), [source])
-            if definition.plan.joins.is_empty() && catalog.appends_rows(source)? =>
-        {
-            (Inputs::of(definition, |name| catalog.rows_after(snapshot, name, cursor.seq()))?, false)
-        }
-        _ => (Inputs::of(definition, |name| catalog.rows(snapshot, name))?, true),
+    wanted: &[String],
+) -> Result<Refreshed> {
+    let mut refreshed = Refreshed {
+        changes: Changes { base: Some(snapshot.seq), ..Changes::default() },
+        snapshot: snapshot.clone(),
+        views: Vec::new(),
+        failures: BTreeMap::new(),
     };
-    let plan = view::delta_plan(definition, &inputs)?;
-    let stored = catalog.stored_schema(name)?;
-    let frame = session.execute_logical_plan(plan).await?;
-    let batches = frame
-        .collect()
-        .await
-        .map_err(|error| crate::Error::from(error).context(format!("view `{name}`")))?
-        .iter()
-        .filter(|batch| batch.num_rows() > 0)
-        .map(|batch| view::conform(batch, stored, name))
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Some(Changes {
-        base: Some(snapshot.seq),
-        writes: vec![TableWrite { table: name.to_owned(), is_view: true, batches, replace }],
-        cursors: vec![CursorWrite {
-            view: name.to_owned(),
-            definition: catalog.hash(name)?.to_owned(),
-            sources: absorbed(definition, |_| Absorbed::Through(snapshot.seq)),
+    for name in wanted {
+        let view = engine.catalog.view(name)?;
+        if view.plan.members().any(|member| refreshed.failures.contains_key(member)) {
+            continue;
+        }
+        let step = engine.step(&refreshed.snapshot, name).await;
+        let change = match step {
+            Ok(Some(change)) => change,
+            Ok(None) => continue,
+            Err(error) => {
+                refreshed.failures.insert(name.clone(), error);
+                continue;
+            }
+        };
+        let mut own = Changes { base: Some(refreshed.snapshot.seq), ..Changes::default() };
+        change.add_to(name, true, &refreshed.snapshot, &mut own);
+        own.cursors.push(CursorWrite {
+            view: name.clone(),
+            definition: engine.catalog.hash(name)?.to_owned(),
+            // A source that is brought forward here is absorbed with what it gets here.
+            sources: absorbed(view, |member| match refreshed.views.iter().any(|view| view == member) {
+                true => Absorbed::ThisCommit,
+                false => Absorbed::Through(snapshot.seq),
+            }),
             alone: false,
-        }],
-        ..Changes::default()
-    }))
+        });
+        refreshed.snapshot = refreshed.snapshot.with(&own, snapshot.time)?;
+        add(&mut refreshed.changes, own);
+        refreshed.views.push(name.clone());
+    }
+    Ok(refreshed)
+}
+
+/// Adds the changes of one view to those of a commit.
+pub(crate) fn add(all: &mut Changes, one: Changes) {
+    all.writes.extend(one.writes);
+    all.removals.extend(one.removals);
+    all.cursors.extend(one.cursors);
 }
 
 /// How far a view has absorbed each of its sources.

@@ -34,6 +34,7 @@ pub struct Find<T> {
     skip: usize,
     limit: Option<usize>,
     at: At,
+    fresh: bool,
     row: PhantomData<fn() -> T>,
 }
 
@@ -46,6 +47,7 @@ impl<T> fmt::Debug for Find<T> {
             .field("skip", &self.skip)
             .field("limit", &self.limit)
             .field("at", &self.at)
+            .field("fresh", &self.fresh)
             .finish_non_exhaustive()
     }
 }
@@ -86,6 +88,7 @@ impl<T: Row> Find<T> {
             skip: 0,
             limit: None,
             at: At::Newest,
+            fresh: false,
             row: PhantomData,
         }
     }
@@ -129,6 +132,14 @@ impl<T: Row> Find<T> {
     /// Reads the last snapshot that was there at a time instead of the newest one.
     pub fn as_of(mut self, time: Timestamp) -> Self {
         self.at = At::Time(time);
+        self
+    }
+
+    /// Reads a view as it would be if it, and what it is computed from, were refreshed at the snapshot: what it
+    /// has not absorbed is computed for this query alone. Nothing is written. Of a view that is fresh, and of a
+    /// collection, it is the same as without.
+    pub fn fresh(mut self) -> Self {
+        self.fresh = true;
         self
     }
 
@@ -207,6 +218,11 @@ impl<T: Row> Find<T> {
 
     async fn frame(self) -> Result<(DataFrame, u64)> {
         let snapshot = self.connection.snapshot_at(self.at).await?;
+        let seq = snapshot.seq;
+        let snapshot = match self.fresh {
+            true => Arc::new(self.connection.refreshed(&snapshot, &self.member).await?),
+            false => snapshot,
+        };
         let rows = self.connection.readable(&snapshot, &self.member).await?;
         let mut plan = LogicalPlanBuilder::from(rows);
         if let Some(condition) = &self.condition {
@@ -225,7 +241,7 @@ impl<T: Row> Find<T> {
         if self.skip > 0 || self.limit.is_some() {
             plan = plan.limit(self.skip, self.limit)?;
         }
-        Ok((self.connection.session().execute_logical_plan(plan.build()?).await?, snapshot.seq))
+        Ok((self.connection.session().execute_logical_plan(plan.build()?).await?, seq))
     }
 }
 

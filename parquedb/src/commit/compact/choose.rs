@@ -40,7 +40,11 @@ pub(super) fn windows(
     let mut windows = Vec::new();
     for (name, table) in &snapshot.tables {
         let merges = merging.contains(name);
-        for stretch in stretches(table, merges, apart) {
+        let seen = if merges { seen(snapshot, name) } else { BTreeSet::new() };
+        for stretch in stretches(table, merges, &seen, apart) {
+            if stretch.iter().any(|file| is_between(&seen, file.first_seq, file.last_seq)) {
+                continue;
+            }
             let mut rest = stretch;
             while let Some(range) = choose(rest, options, merges, apart) {
                 let files = rest[range.clone()].to_vec();
@@ -52,18 +56,31 @@ pub(super) fn windows(
     windows
 }
 
-/// Neighbours without an inline run between them.
+/// How far the views over a table have absorbed it. What came before and what came after must stay apart as
+/// long as they have to tell one from the other.
+fn seen(snapshot: &Snapshot, table: &str) -> BTreeSet<u64> {
+    snapshot.cursors.values().filter_map(|cursor| cursor.sources.get(table)).map(|seen| seen.seq).collect()
+}
+
+/// Whether a view has absorbed the first of these commits and not the last.
+fn is_between(seen: &BTreeSet<u64>, first: u64, last: u64) -> bool {
+    first < last && seen.range(first..last).next().is_some()
+}
+
+/// Neighbours without an inline run between them, nor a commit up to which a view has absorbed them.
 fn stretches<'a>(
     table: &'a Table,
     merges: bool,
+    seen: &'a BTreeSet<u64>,
     apart: &'a HashMap<String, String>,
 ) -> impl Iterator<Item = &'a [Arc<DataFile>]> {
     table.files.chunk_by(move |before, after| {
         let next = table.inline.partition_point(|run| run.seq <= before.last_seq);
-        let is_between = table.inline.get(next).is_some_and(|run| run.seq < after.first_seq);
+        let has_inline = table.inline.get(next).is_some_and(|run| run.seq < after.first_seq);
+        let is_seen = is_between(seen, before.first_seq, after.last_seq);
         // Of merged states nobody knows the commits any more: they do not go into a file of rows.
         let is_alike = merges || !(before.merged || after.merged);
-        is_alike && !is_between && !apart.contains_key(&after.path)
+        is_alike && !has_inline && !is_seen && !apart.contains_key(&after.path)
     })
 }
 

@@ -56,7 +56,7 @@ async fn what_does_not_go_together_is_a_conflict() {
     };
     let keyed = |hashes: Vec<u64>, base| {
         let mut changes = at(write("A", 0..1), base);
-        changes.keys.push(KeySet { table: "A".to_owned(), hashes });
+        changes.keys.push(KeySet { table: "A".to_owned(), hashes, all: false });
         changes
     };
     let declared =

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
+use crate::commit::snapshot::ADDED_COLUMN;
 use crate::commit::{Changes, CompactOptions, Log, LogOptions, TableRemoval, TableWrite};
 use crate::evaluate::session::session;
 use crate::store::Store;
@@ -12,6 +13,7 @@ use arrow::array::{
     StringBuilder, StructArray,
 };
 use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field};
 use object_store::memory::InMemory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -197,7 +199,8 @@ async fn search(seed: u64) {
         assert_eq!(places.len(), model.len(), "{place}");
         // Where the rows are and what they are agree, and each is live and there once.
         let found = uids(&located.rows);
-        let removed = located.removal.iter().flat_map(|run| run.rows.iter().map(|at| (run.run.clone(), at)));
+        let removal = located.removal();
+        let removed = removal.iter().flat_map(|run| run.rows.iter().map(|at| (run.run.clone(), at)));
         let removed: BTreeSet<i64> = removed.map(|place| places[&place]).collect();
         assert_eq!(removed, found.iter().copied().collect::<BTreeSet<_>>(), "{place}");
         assert_eq!((removed.len(), located.probe_of.len()), (found.len(), found.len()), "{place}");
@@ -232,7 +235,7 @@ async fn search(seed: u64) {
         }
         assert_eq!(located.missing.len(), missing, "{place}");
         if random.one_in(2) {
-            log.commit(removing(located.removal)).await.unwrap();
+            log.commit(removing(located.removal())).await.unwrap();
             model.retain(|uid, _| !removed.contains(uid));
             let rows = log.snapshot().tables[TABLE].rows;
             assert_eq!(rows, model.len() as u64, "{place}");
@@ -243,7 +246,11 @@ async fn search(seed: u64) {
 fn with_commit(batch: &RecordBatch, seq: u64) -> RecordBatch {
     let columns = batch.columns().iter().cloned();
     let commit: ArrayRef = Arc::new(UInt64Array::from(vec![seq]));
-    RecordBatch::try_new(super::with_added(&batch.schema()), columns.chain([commit]).collect()).unwrap()
+    RecordBatch::try_new(
+        crate::evaluate::difference::removed_schema(&batch.schema()),
+        columns.chain([commit]).collect(),
+    )
+    .unwrap()
 }
 
 #[tokio::test]
