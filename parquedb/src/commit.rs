@@ -44,6 +44,7 @@ pub use compact::{CompactOptions, CompactReport, CompactedTable, LeftFiles, Merg
 pub use garbage::{Garbage, GarbageOptions, GarbageReport};
 pub use options::LogOptions;
 pub use removal::{RemovedRows, RunId, RunRemoval, TableRemoval};
+pub use roaring::RoaringBitmap;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;

@@ -13,6 +13,7 @@ use parquedb::arrow::datatypes::{Int32Type, Int64Type};
 use parquedb::arrow::record_batch::RecordBatch;
 use parquedb::commit::decoding::Decoder;
 use parquedb::commit::{Absorbed, Changes, CursorWrite, Log, LogOptions, Sequence, TableWrite};
+use parquedb::commit::{RunId, RunRemoval, TableRemoval};
 use parquedb::object_store::memory::InMemory;
 use parquedb::object_store::path::Path;
 use parquedb::object_store::{ObjectStore, ObjectStoreExt};
@@ -68,7 +69,13 @@ async fn store() -> Vec<Sample> {
             sources: [("A".to_owned(), Absorbed::ThisCommit)].into(),
             alone: true,
         };
+        let table = log.snapshot().tables.get("A").cloned().unwrap_or_default();
+        // Of a commit before it was flushed, and of a file.
+        let inline = table.inline.first().map(|run| RunId::Inline(run.seq));
+        let file = table.files.first().map(|file| RunId::File(file.path.clone()));
+        let runs = inline.or(file).map(|run| RunRemoval { run, rows: [0, 2].into_iter().collect() });
         let changes = Changes {
+            removals: vec![TableRemoval { table: "A".to_owned(), runs: runs.into_iter().collect() }],
             base: Some(log.snapshot().seq),
             writes: vec![write("A", false, false), write("V", true, step > 2)],
             cursors: vec![cursor],
@@ -77,7 +84,7 @@ async fn store() -> Vec<Sample> {
             ..Changes::default()
         };
         log.commit(changes).await.unwrap();
-        if step == 3 {
+        if step >= 3 {
             log.flush().await.unwrap();
         }
     }

@@ -3,7 +3,7 @@
 mod data;
 mod log;
 
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, removed_schema, table_of_removed};
 use super::state::State;
 use super::work::{Memory, Progress, Step, Watch};
 use super::{create, layout, read};
@@ -68,9 +68,15 @@ impl Columns {
 impl Default for Columns {
     fn default() -> Self {
         use crate::declare::definition::Definition;
-        Self::new(|snapshot, table| match snapshot.definitions.get(table) {
-            Some(Definition::Collection(collection)) => Some(Arc::clone(&collection.schema)),
-            _ => None,
+        Self::new(|snapshot, table| {
+            let of = |table: &str| match snapshot.definitions.get(table) {
+                Some(Definition::Collection(collection)) => Some(Arc::clone(&collection.schema)),
+                _ => None,
+            };
+            match table_of_removed(table) {
+                Some(table) => of(table).map(|schema| removed_schema(&schema)),
+                None => of(table),
+            }
         })
     }
 }

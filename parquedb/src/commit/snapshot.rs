@@ -2,6 +2,7 @@
 
 use super::removal::RemovedRows;
 use crate::declare::definition::Definition;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -131,6 +132,14 @@ const REMOVED_SUFFIX: &str = ".removed";
 #[must_use]
 pub fn removed_table(table: &str) -> String {
     format!("{table}{REMOVED_SUFFIX}")
+}
+
+/// The columns of the table that holds the rows removed from one of these columns.
+#[must_use]
+pub fn removed_schema(schema: &Schema) -> SchemaRef {
+    let added = Arc::new(Field::new(ADDED_COLUMN, DataType::UInt64, false));
+    let fields: Vec<FieldRef> = schema.fields().iter().cloned().chain([added]).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 /// The table whose removed rows a table holds, if it is such a one.

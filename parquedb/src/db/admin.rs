@@ -4,7 +4,7 @@
 
 use super::{At, Connection};
 use crate::commit;
-use crate::commit::snapshot::Snapshot;
+use crate::commit::snapshot::{Snapshot, removed_schema, table_of_removed};
 use crate::declare::definition::Definition;
 use crate::error::Result;
 use crate::evaluate::catalog::Catalog;
@@ -65,6 +65,11 @@ fn stored_columns() -> Columns {
     };
     Columns::new(move |snapshot: &Snapshot, table: &str| -> Option<SchemaRef> {
         let catalog = catalog(&snapshot.definitions)?;
+        if let Some(table) = table_of_removed(table) {
+            // A view may have been declared anew since.
+            let Definition::Collection(_) = catalog.get(table).ok()? else { return None };
+            return Some(removed_schema(catalog.stored_schema(table).ok()?));
+        }
         // A view that was declared anew has runs of its old definition until it is built.
         if let Definition::View(_) = catalog.get(table).ok()?
             && snapshot.cursors.get(table)?.definition != catalog.hash(table).ok()?

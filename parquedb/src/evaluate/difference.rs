@@ -7,10 +7,10 @@
 use super::catalog::Catalog;
 use super::lower::column;
 use super::{scan, view};
+pub(crate) use crate::commit::snapshot::removed_schema;
 use crate::commit::snapshot::{ADDED_COLUMN, Snapshot, removed_table};
 use crate::declare::definition::{Definition, ViewDefinition};
 use crate::error::Result;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, lit};
 use std::sync::Arc;
 
@@ -131,11 +131,4 @@ impl Catalog {
     pub(crate) fn results(&self, view: &ViewDefinition, stored: LogicalPlan) -> Result<LogicalPlan> {
         view::result_plan(view, &self.no_inputs(view)?, stored)
     }
-}
-
-/// The columns of the table of the rows that were removed from one with the stored columns `stored`.
-pub(crate) fn removed_schema(stored: &SchemaRef) -> SchemaRef {
-    let added = Arc::new(Field::new(ADDED_COLUMN, DataType::UInt64, false));
-    let fields = stored.fields().iter().cloned().chain([added]).collect::<Vec<_>>();
-    Arc::new(Schema::new_with_metadata(fields, stored.metadata().clone()))
 }
