@@ -212,20 +212,25 @@ fn shortened(text: &str) -> String {
 
 /// Files with what the log says of them.
 pub(super) fn files_table(files: &[FileInfo]) -> String {
+    let some_are_removed = files.iter().any(|file| file.removed > 0);
     let row = |file: &FileInfo| {
         let commits = match (file.first_seq, file.last_seq) {
             (first, last) if first == last => first.to_string(),
             (first, last) if file.merged => format!("{first}–{last} merged"),
             (first, last) => format!("{first}–{last}"),
         };
-        let size = HumanBytes(file.size).to_string();
-        let removed = match file.removed {
-            0 => String::new(),
-            removed => removed.to_string(),
-        };
-        let checksum = format!("{:016x}", file.checksum);
-        vec![file.path.clone(), size, file.rows.to_string(), removed, commits, checksum]
+        let mut row = vec![file.path.clone(), HumanBytes(file.size).to_string(), file.rows.to_string()];
+        if some_are_removed {
+            row.push(file.removed.to_string());
+        }
+        row.extend([commits, format!("{:016x}", file.checksum)]);
+        row
     };
     let rows: Vec<_> = files.iter().map(row).collect();
-    table::render(&["file", "size", "rows", "removed", "commits", "xxh3-64"], &rows)
+    let header: &[&str] = if some_are_removed {
+        &["file", "size", "rows", "removed", "commits", "xxh3-64"]
+    } else {
+        &["file", "size", "rows", "commits", "xxh3-64"]
+    };
+    table::render(header, &rows)
 }

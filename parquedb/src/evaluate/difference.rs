@@ -12,7 +12,6 @@ use crate::commit::snapshot::{ADDED_COLUMN, Snapshot, removed_table};
 use crate::declare::definition::{Definition, ViewDefinition};
 use crate::error::Result;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, lit};
-use std::sync::Arc;
 
 /// How a member's rows, as a reader sees them, have changed since a commit. A row that is in both has not
 /// changed.
