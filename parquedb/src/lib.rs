@@ -91,7 +91,7 @@ pub use db::{
 pub use declare::expr::{Expr, Order, TimeUnit};
 pub use error::{Error, ErrorKind, Result};
 pub use ingest::Row;
-pub use maintain::Freshness;
+pub use maintain::{ExplainedChange, ExplainedColumn, Explanation, Freshness, Verification};
 pub use object_store;
 #[doc = include_str!("../docs/directives.md")]
 pub use parquedb_derive::views;

@@ -1,6 +1,7 @@
 //! Snapshots to view snapshots: what a change of a source makes of its views.
 
 pub(crate) mod cancel;
+pub(crate) mod explain;
 pub(crate) mod freshness;
 pub(crate) mod keyed;
 pub(crate) mod locate;
@@ -11,5 +12,6 @@ pub(crate) mod step;
 pub(crate) mod streaming;
 pub(crate) mod verify;
 
+pub use explain::{ExplainedChange, ExplainedColumn, Explanation};
 pub use freshness::Freshness;
 pub use verify::Verification;

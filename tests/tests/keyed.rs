@@ -198,3 +198,28 @@ async fn a_collection_without_a_key_says_what_it_needs() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(db.line.delete(|row| row.text.eq("a")).await.is_err());
 }
+
+#[tokio::test]
+async fn a_view_says_what_changes_cost() {
+    let db = Shop::open("memory:///").await.unwrap();
+    insta::assert_snapshot!(db.extremes.explain().await.unwrap());
+    insta::assert_snapshot!(db.by_customer.explain().await.unwrap());
+    insta::assert_snapshot!(db.tags.explain().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_strict_view_is_not_accepted_when_groups_would_be_computed_again() {
+    views! {
+        pub(crate) Least: {
+            $from: Order, $groupBy: [status], $compute: { least: $min(total) }, $refresh: { incremental: strict },
+        }
+        pub(crate) Count: {
+            $from: Order, $groupBy: [status], $compute: { n: $count(*) }, $refresh: { incremental: strict },
+        }
+    }
+    database! { pub(crate) struct Bad { Order, Least } }
+    database! { pub(crate) struct Good { Order, Count } }
+    let error = Bad::open("memory:///").await.err().unwrap();
+    assert!(error.to_string().contains("`least` cannot take rows back"), "{error}");
+    Good::open("memory:///").await.unwrap();
+}

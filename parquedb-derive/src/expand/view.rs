@@ -92,6 +92,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
     let groups = view.group_by.is_some() || view.compute.is_some();
     let finish = format_ident!("{}", if groups { "groups" } else { "rows" });
     let refresh = refresh(view);
+    let strict = view.strict.then(|| quote!(__plan.strict();));
     let changes = changes(view);
     let sources = sources::declare(view, &scope);
     let members = sources::members(view, &mut scope);
@@ -133,6 +134,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
                 #condition
                 #(#values)*
                 #having
+                #strict
                 __plan.#finish(#table, #refresh)
             }
         }

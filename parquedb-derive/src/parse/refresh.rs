@@ -14,11 +14,13 @@ pub(crate) enum Refresh {
 }
 
 const MODES: [&str; 3] = ["streaming", "scheduled", "manual"];
-const OPTIONS: [&str; 3] = ["mode", "schedule", "tz"];
-const PLANNED: [&str; 9] =
-    ["stagger", "delay", "every", "lag", "strategy", "gracePeriod", "backend", "incremental", "fallback"];
+const OPTIONS: [&str; 4] = ["mode", "schedule", "tz", "incremental"];
+const PLANNED: [&str; 8] =
+    ["stagger", "delay", "every", "lag", "strategy", "gracePeriod", "backend", "fallback"];
 
-pub(crate) fn refresh(directive: &Ident, input: ParseStream, errors: &mut Errors) -> Result<Refresh> {
+/// When a view absorbs its source's changes, and whether it must never compute groups again to do so.
+pub(crate) fn refresh(directive: &Ident, input: ParseStream, errors: &mut Errors) -> Result<(Refresh, bool)> {
+    let mut incremental: Option<Ident> = None;
     let mut mode: Option<Ident> = None;
     let mut schedule: Option<LitStr> = None;
     let mut tz: Option<LitStr> = None;
@@ -30,6 +32,7 @@ pub(crate) fn refresh(directive: &Ident, input: ParseStream, errors: &mut Errors
                 "mode" => mode = Some(input.parse()?),
                 "schedule" => schedule = Some(input.parse()?),
                 "tz" => tz = Some(input.parse()?),
+                "incremental" => incremental = Some(input.parse()?),
                 other => return Err(unknown(&name, other)),
             }
             Ok(())
@@ -41,8 +44,13 @@ pub(crate) fn refresh(directive: &Ident, input: ParseStream, errors: &mut Errors
     {
         errors.at(schedule.span(), format!("invalid cron schedule: {why}"));
     }
+    if let Some(other) = incremental.as_ref().filter(|incremental| *incremental != "strict") {
+        errors.at(other.span(), format!("unknown value `{other}`: the only one is `incremental: strict`"));
+    }
+    let is_strict = incremental.is_some();
     let chosen = mode.as_ref().map(Ident::to_string);
-    match (chosen.as_deref(), schedule) {
+    let refresh = match (chosen.as_deref(), schedule) {
+        (None, None) if is_strict => without_zone(tz, Refresh::Streaming),
         (Some("scheduled") | None, Some(schedule)) => Ok(Refresh::Scheduled { schedule, tz }),
         (Some("scheduled"), None) => Err(syn::Error::new(
             directive.span(),
@@ -66,7 +74,8 @@ pub(crate) fn refresh(directive: &Ident, input: ParseStream, errors: &mut Errors
             let span = mode.as_ref().map_or_else(|| directive.span(), Ident::span);
             Err(syn::Error::new(span, format!("unknown mode `{other}`, {hint}")))
         }
-    }
+    };
+    refresh.map(|refresh| (refresh, is_strict))
 }
 
 fn without_zone(tz: Option<LitStr>, refresh: Refresh) -> Result<Refresh> {

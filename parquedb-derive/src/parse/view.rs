@@ -24,6 +24,8 @@ pub(crate) struct View {
     pub(crate) compute: Option<Vec<Aggregate>>,
     pub(crate) having: Option<Expr>,
     pub(crate) refresh: Option<Refresh>,
+    /// `incremental: strict`.
+    pub(crate) strict: bool,
     /// Directives that were there, well-formed or not.
     pub(crate) seen: Vec<String>,
 }
@@ -88,6 +90,7 @@ fn view(input: ParseStream, errors: &mut Errors) -> Result<View> {
         compute: None,
         having: None,
         refresh: None,
+        strict: false,
         seen: Vec::new(),
     };
     let body;
@@ -173,7 +176,11 @@ fn directive(view: &mut View, input: ParseStream, errors: &mut Errors) -> Result
         "groupBy" => view.group_by = Some(group_by(&name, input, errors)?),
         "compute" => view.compute = Some(compute(&name, input, errors)?),
         "having" => view.having = Some(input.parse()?),
-        "refresh" => view.refresh = Some(refresh(&name, input, errors)?),
+        "refresh" => {
+            let (refresh, is_strict) = refresh(&name, input, errors)?;
+            view.refresh = Some(refresh);
+            view.strict = is_strict;
+        }
         _ => {}
     }
     Ok(())

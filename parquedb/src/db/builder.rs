@@ -7,6 +7,7 @@ use crate::commit::{Absorbed, Changes, CursorWrite, Log, LogOptions};
 use crate::declare::definition::{CollectionDefinition, Definition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::catalog::Catalog;
+use crate::maintain::explain::check_all_strict;
 use crate::maintain::refresh::absorbed;
 use crate::maintain::schedule;
 use crate::store::{Durability, Store};
@@ -132,6 +133,7 @@ async fn declare(log: &Log, declared: &[Definition]) -> Result<Arc<BTreeMap<Stri
             return Ok(Arc::clone(&snapshot.definitions));
         };
         let catalog = Catalog::new(Arc::new(definitions.clone()))?;
+        check_all_strict(&catalog)?;
         let mut cursors = Vec::new();
         for view in catalog.views() {
             // Over a source without rows a view is complete as soon as it is declared.

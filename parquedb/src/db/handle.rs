@@ -10,7 +10,7 @@ use crate::declare::operand::Predicate;
 use crate::declare::shape::NotNull;
 use crate::declare::view::ViewRecord;
 use crate::error::{Error, Result};
-use crate::maintain::Verification;
+use crate::maintain::{Explanation, Verification};
 use crate::query::Find;
 use arrow::record_batch::RecordBatch;
 use std::marker::PhantomData;
@@ -218,6 +218,15 @@ impl<T: ViewRecord + Declared> View<T> {
     /// when the store does not answer: the view is as before.
     pub async fn refresh(&self) -> Result<bool> {
         self.connection.refresh(&self.name).await
+    }
+
+    /// Says how the view is kept: what it stores, what each kind of change costs and why, and by which plans.
+    /// Printed, it is a text for people.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NotFound`] when the database does not have the view any more.
+    pub async fn explain(&self) -> Result<Explanation> {
+        self.connection.explain(&self.name).await
     }
 
     /// Computes the whole view again from its sources, as they were when it last absorbed them, and compares

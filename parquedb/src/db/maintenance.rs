@@ -6,6 +6,7 @@ use crate::declare::definition::ViewDefinition;
 use crate::declare::plan::Refresh;
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::catalog::Catalog;
+use crate::maintain::explain::{Explanation, explain};
 use crate::maintain::freshness::{Freshness, freshness};
 use crate::maintain::refresh::refresh;
 use crate::maintain::schedule::next_due;
@@ -203,8 +204,21 @@ impl Connection {
         }
     }
 
-    /// Computes a view again from its sources, as they were at its cursor, and compares.
-    pub(super) async fn verify(&self, name: &str, sample: Option<usize>) -> Result<Verification> {
+    /// Says how a view is kept: what it stores, what each kind of change costs, and by which plans.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no such view.
+    pub async fn explain(&self, view: &str) -> Result<Explanation> {
+        let snapshot = self.snapshot_at(At::Newest).await?;
+        explain(&self.0.session, &self.maintainer(&snapshot).await?.catalog, view)
+    }
+
+    /// Computes a view again from its sources, as they were at its cursor, and compares: all of it, or about so
+    /// many of its groups. See [`crate::View::verify`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no such view, and as [`crate::View::verify`].
+    pub async fn verify(&self, name: &str, sample: Option<usize>) -> Result<Verification> {
         let snapshot = self.snapshot_at(At::Newest).await?;
         let maintainer = self.maintainer(&snapshot).await?;
         let chance = u64::try_from(uuid::Uuid::new_v4().as_u128() >> 64).unwrap_or(0);

@@ -34,6 +34,10 @@ pub struct ViewDefinition {
     pub plan: ViewPlan,
     /// When it absorbs changes. Not part of the definition's hash.
     pub refresh: Refresh,
+    /// A change that it could follow only by computing groups again is not accepted: nor is a declaration
+    /// under which there could be one. Not part of the definition's hash.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
 }
 
 /// One member of a database.

@@ -25,6 +25,7 @@ pub struct ViewBuilder<S, V> {
     columns: Vec<Column>,
     aggregates: Vec<AggregateColumn>,
     having: Option<Node>,
+    strict: bool,
     of: PhantomData<fn(S) -> V>,
 }
 
@@ -46,6 +47,7 @@ impl<S, V> ViewBuilder<S, V> {
             columns: Vec::new(),
             aggregates: Vec::new(),
             having: None,
+            strict: false,
             of: PhantomData,
         }
     }
@@ -67,6 +69,11 @@ impl<S, V: Row> ViewBuilder<S, V> {
         let list = list.clone().into_node();
         self.unnest = Some(Unnest { list, keep_empty: false, with_index: false });
         T::Item::handle(Node::Element)
+    }
+
+    /// Refuses to be a view whose groups would have to be computed again (`incremental: strict`).
+    pub fn strict(&mut self) {
+        self.strict = true;
     }
 
     /// Keeps the rows after the unnest for which the condition holds.
@@ -118,6 +125,7 @@ impl<S, V: Row> ViewBuilder<S, V> {
                 having: self.having,
             },
             refresh,
+            strict: self.strict,
         })
     }
 

@@ -121,6 +121,11 @@ impl Catalog {
         Inputs::of(view, |name| self.no_rows(name))
     }
 
+    /// A plan with what a member stores, without rows.
+    pub(crate) fn no_states(&self, name: &str) -> Result<LogicalPlan> {
+        scan::all_rows(name, self.stored_schema(name)?, None)
+    }
+
     /// A plan with a member's columns and no rows.
     pub(crate) fn no_rows(&self, name: &str) -> Result<LogicalPlan> {
         scan::all_rows(name, self.get(name)?.schema(), None)

@@ -179,6 +179,45 @@ pub(crate) fn stored_schema(view: &ViewDefinition, inputs: &Inputs) -> Result<Sc
     Ok(Arc::new(Schema::new(fields)))
 }
 
+/// A column that a view stores.
+#[derive(Debug)]
+pub(crate) struct StoredColumn {
+    pub(crate) field: Field,
+    /// The view's column that it belongs to; the column itself for what every group has.
+    pub(crate) owner: String,
+    /// A part of a group's state.
+    pub(crate) is_state: bool,
+    pub(crate) takes_rows_back: bool,
+}
+
+/// The columns that a view stores.
+pub(crate) fn stored_columns_of(view: &ViewDefinition, inputs: &Inputs) -> Result<Vec<StoredColumn>> {
+    let plain = |field: &Field| StoredColumn {
+        owner: field.name().clone(),
+        field: field.clone(),
+        is_state: false,
+        takes_rows_back: true,
+    };
+    let Output::Groups { keys, aggregates } = &view.plan.output else {
+        return Ok(view.schema.fields().iter().map(|field| plain(field)).collect());
+    };
+    let input = prepared_rows(view, inputs)?;
+    let mut columns =
+        keys.iter().map(|key| declared(&view.schema, &key.name).map(plain)).collect::<Result<Vec<_>>>()?;
+    let state = |owner: &str, state: State| StoredColumn {
+        owner: owner.to_owned(),
+        field: state.field,
+        is_state: true,
+        takes_rows_back: state.negate.is_some(),
+    };
+    columns.push(state(ROWS_COLUMN, state::rows()));
+    for aggregate in aggregates {
+        let states = state::mergeable(aggregate, input.schema())?.states;
+        columns.extend(states.into_iter().map(|part| state(&aggregate.name, part)));
+    }
+    Ok(columns)
+}
+
 /// The plan from what the view stores to the rows a reader sees. The states' types follow from the schemas of
 /// the inputs' plans.
 pub(crate) fn result_plan(
