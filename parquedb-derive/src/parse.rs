@@ -1,6 +1,7 @@
 //! From tokens to views. What cannot be understood is recorded and left out, so that everything else
 //! still expands: an editor then goes on completing while a line is half written.
 
+pub(crate) mod aggregates;
 pub(crate) mod columns;
 pub(crate) mod expr;
 pub(crate) mod filter;

@@ -3,13 +3,18 @@
 
 pub(crate) mod aggregate_function;
 pub(crate) mod arithmetic;
+pub(crate) mod bit_counts;
 pub(crate) mod catalog;
 pub(crate) mod difference;
+pub(crate) mod exact_sum;
 pub(crate) mod function;
+pub(crate) mod hyperloglog;
 mod join;
 pub(crate) mod lower;
 pub(crate) mod memory;
+pub(crate) mod pick;
 pub(crate) mod prepare;
+pub(crate) mod quantile_sketch;
 pub(crate) mod scan;
 pub(crate) mod session;
 pub(crate) mod state;

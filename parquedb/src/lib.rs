@@ -104,7 +104,11 @@ pub use types::{Bytes, Date, Decimal, Json, Ref, Timestamp, Ulid, Uuid};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::db::{Collection as CollectionHandle, Connection, Member, View as ViewHandle};
-    pub use crate::declare::aggregate::{avg, count, count_distinct, count_rows, max, min, sum};
+    pub use crate::declare::aggregate::{
+        all_true, any_true, any_value, arg_max, arg_min, avg, bit_and, bit_or, collect, collect_set, corr,
+        count, count_distinct, count_if, count_rows, first, histogram, last, max, median, min, quantile,
+        quantile_exact, quantiles, stddev, sum, top_k, uniq, variance,
+    };
     pub use crate::declare::declared::{CollectionRecord, Declared};
     pub use crate::declare::definition::{CollectionDefinition, Definition};
     pub use crate::declare::expr::{

@@ -7,7 +7,7 @@ views! {
     pub Metrics: {
         $from: TailEvents,
         $groupBy: [script_name],
-        $compute: { p95: $quantile(0.95, wall_time) },
+        $compute: { totals: $sumMap(tags) },
     }
 }
 

@@ -1,13 +1,34 @@
 //! The Rust type of every expression, inferred from the source by projections through `Shape`.
 
 use crate::names;
-use crate::parse::columns::Aggregate;
+use crate::parse::aggregates::Aggregate;
 use crate::parse::expr::{Arithmetic, Constant, Expr, FieldPath, Step};
 use crate::parse::view::View;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use std::collections::BTreeMap;
 use syn::ext::IdentExt;
+
+/// The aggregates that are null of no values and follow the nullability of their argument, as functions
+/// of `parquedb::__private`.
+const OF_SOME_VALUES: [&str; 16] = [
+    "avg",
+    "median",
+    "quantile",
+    "quantiles",
+    "quantile_exact",
+    "min",
+    "max",
+    "any_value",
+    "first",
+    "last",
+    "arg_min",
+    "arg_max",
+    "all_true",
+    "any_true",
+    "bit_and",
+    "bit_or",
+];
 
 /// The names a view's expansion has defined so far.
 pub(crate) struct Scope<'a> {
@@ -160,8 +181,18 @@ impl<'a> Scope<'a> {
         let argument = self.ty(argument);
         let ty = match aggregate.function {
             "sum" => return quote!(<#argument as ::parquedb::__private::Shape>::Sum),
-            "avg" => quote!(<#argument as ::parquedb::__private::Shape>::Mean),
-            "min" | "max" => argument,
+            "variance" | "stddev" | "corr" => return quote!(::std::option::Option<f64>),
+            "top_k" | "collect" | "collect_set" => {
+                return quote!(::std::vec::Vec<<#argument as ::parquedb::__private::Shape>::Bare>);
+            }
+            "histogram" => return quote!(::std::vec::Vec<u64>),
+            "avg" | "median" | "quantile" => quote!(<#argument as ::parquedb::__private::Shape>::Mean),
+            "quantiles" => quote!(::parquedb::__private::Mapped<#argument, ::std::vec::Vec<f64>>),
+            "arg_min" | "arg_max" => {
+                let by = aggregate.by.as_ref().map(|by| self.ty(by));
+                quote!(::parquedb::__private::Chosen<#argument, #by>)
+            }
+            function if OF_SOME_VALUES.contains(&function) => argument,
             _ => return quote!(u64),
         };
         if self.is_optional(aggregate) { quote!(<#ty as ::parquedb::__private::Shape>::Optional) } else { ty }
@@ -169,7 +200,7 @@ impl<'a> Scope<'a> {
 
     /// Whether a group may have no value for the aggregate although its argument is never null.
     pub(crate) fn is_optional(&self, aggregate: &Aggregate) -> bool {
-        matches!(aggregate.function, "avg" | "min" | "max")
+        OF_SOME_VALUES.contains(&aggregate.function)
             && (aggregate.filter.is_some() || self.view.group_by.is_none())
     }
 

@@ -1,7 +1,7 @@
 //! Every expression as a typed value: this is what the compiler checks and editors complete.
 
 use super::types::{Scope, constant_type};
-use crate::parse::columns::Aggregate;
+use crate::parse::aggregates::{Aggregate, Takes};
 use crate::parse::expr::{Arithmetic, Comparison, Constant, Expr, FieldPath, Step};
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -267,11 +267,38 @@ impl Scope<'_> {
     /// An aggregate of `$compute`.
     pub(crate) fn aggregate_value(&mut self, aggregate: &Aggregate) -> TokenStream {
         let function = Ident::new(aggregate.function, aggregate.span);
+        let by = aggregate.by.as_ref();
         let mut out = match &aggregate.argument {
             None => quote!(::parquedb::__private::count_rows()),
+            Some(condition) if aggregate.takes == Takes::Condition => {
+                let condition = self.value(condition);
+                quote!(::parquedb::__private::#function(#condition))
+            }
             Some(argument) => {
                 let argument = self.reference(argument);
-                quote!(::parquedb::__private::#function(#argument))
+                let by = by.map(|by| self.reference(by));
+                let constants = aggregate.constants.iter();
+                let arguments = match aggregate.takes {
+                    Takes::Value | Takes::Condition => argument,
+                    Takes::Two | Takes::Ordered => quote!(#argument, #by),
+                    Takes::Quantile => {
+                        let quantile = constants.map(float);
+                        quote!(#(#quantile)*, #argument)
+                    }
+                    Takes::Quantiles => {
+                        let quantiles = constants.map(float);
+                        quote!([#(#quantiles),*], #argument)
+                    }
+                    Takes::Size => {
+                        let size = constants.map(tokens);
+                        quote!(#(#size)*, #argument)
+                    }
+                    Takes::Bounds => {
+                        let bounds = constants.map(tokens);
+                        quote!(#argument, |__value| ::std::vec![#(::parquedb::__private::member(__value, #bounds)),*])
+                    }
+                };
+                quote!(::parquedb::__private::#function(#arguments))
             }
         };
         if let Some(filter) = &aggregate.filter {
@@ -290,6 +317,19 @@ fn span(expr: &Expr) -> Span {
         Expr::Compare(.., span) | Expr::Arithmetic(.., span) | Expr::Cond(.., span) => *span,
         Expr::TextFunction(.., span) | Expr::Coalesce(_, span) => *span,
         _ => Span::call_site(),
+    }
+}
+
+/// The number as a float.
+fn float(constant: &Constant) -> TokenStream {
+    match constant {
+        Constant::Int { negative, literal } => {
+            let minus = negative.then(|| quote!(-));
+            let mut float = Literal::f64_suffixed(literal.base10_parse().unwrap_or_default());
+            float.set_span(literal.span());
+            quote!(#minus #float)
+        }
+        other => tokens(other),
     }
 }
 

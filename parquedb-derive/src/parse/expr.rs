@@ -1,5 +1,6 @@
 //! Expressions: paths, literals, infix operators and `$operators` in both spellings.
 
+use super::aggregates::AGGREGATES;
 use super::filter;
 use crate::errors::{parse_all, split};
 use crate::names::nearest;
@@ -126,10 +127,8 @@ const OPERATORS: [&str; 31] = [
     "concat",
 ];
 
-const AGGREGATES: [&str; 6] = ["count", "sum", "avg", "min", "max", "countDistinct"];
-
 /// Parts of the language that are designed and not built.
-pub(crate) const PLANNED: [&str; 59] = [
+pub(crate) const PLANNED: [&str; 39] = [
     "expand",
     "flatten",
     "partitionBy",
@@ -139,27 +138,7 @@ pub(crate) const PLANNED: [&str; 59] = [
     "sealAfter",
     "backend",
     "ingest",
-    "quantile",
-    "quantiles",
-    "quantileExact",
-    "median",
-    "topK",
-    "uniq",
-    "any",
-    "first",
-    "last",
-    "argMin",
-    "argMax",
-    "variance",
-    "stddev",
-    "corr",
-    "histogram",
     "sumMap",
-    "collect",
-    "collectSet",
-    "bitAnd",
-    "bitOr",
-    "countIf",
     "hash",
     "bucket",
     "split",
@@ -194,7 +173,7 @@ pub(crate) const PLANNED: [&str; 59] = [
 /// The error of an operator that does not exist or is not built.
 pub(crate) fn unknown_operator(name: &Ident) -> syn::Error {
     let found = name.to_string();
-    if AGGREGATES.contains(&found.as_str()) {
+    if AGGREGATES.iter().any(|aggregate| aggregate.name == found) {
         return syn::Error::new(
             name.span(),
             format!("`${found}` is an aggregate: it can only be the value of a column in `$compute`"),

@@ -1,6 +1,7 @@
 //! The blocks of `views!` and their directives.
 
-use super::columns::{Aggregate, Column, compute, group_by, select};
+use super::aggregates::Aggregate;
+use super::columns::{Column, compute, group_by, select};
 use super::expr::{Expr, FieldPath, PLANNED, dollar, dollars, not_supported};
 use super::refresh::{Refresh, refresh};
 use crate::errors::{Errors, parse_all, split};

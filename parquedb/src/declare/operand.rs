@@ -177,10 +177,24 @@ impl Predicate for Expr<Option<bool>> {
 
 /// What can be added up and averaged.
 #[diagnostic::on_unimplemented(
-    message = "`$avg` and `$sum` need a numeric field, but this one is `{Self}`",
+    message = "this aggregate needs a numeric field, but this one is `{Self}`",
     label = "`{Self}` is not a number"
 )]
 pub trait Numeric: Shape {}
+
+/// What `$bitAnd` and `$bitOr` take.
+#[diagnostic::on_unimplemented(
+    message = "`$bitAnd` and `$bitOr` need an integer, but this one is `{Self}`",
+    label = "`{Self}` is not an integer"
+)]
+pub trait Integer: Shape {}
+
+/// What `$and` and `$or` of a group take.
+#[diagnostic::on_unimplemented(
+    message = "`$and` and `$or` of a group need a true-or-false field, but this one is `{Self}`",
+    label = "`{Self}` is not a `bool`"
+)]
+pub trait Boolean: Shape {}
 
 /// What `+ - * / %` take on their left side.
 #[diagnostic::on_unimplemented(
@@ -219,6 +233,8 @@ macro_rules! mark {
 
 mark! {
     Numeric: i8, i16, i32, i64, u8, u16, u32, u64, f32, f64;
+    Integer: i8, i16, i32, i64, u8, u16, u32, u64;
+    Boolean: bool;
     Text: String;
     Ordered: i8, i16, i32, i64, u8, u16, u32, u64, f32, f64, bool, String, Bytes, Timestamp, Date, Uuid, Ulid;
     Time: Timestamp;
@@ -236,7 +252,7 @@ macro_rules! mark_optional {
         impl<T: $mark> $mark for Option<T> {}
     )* };
 }
-mark_optional!(Numeric, Time, Text, List, Ordered);
+mark_optional!(Numeric, Integer, Boolean, Time, Text, List, Ordered);
 
 /// Where an element of a container of bare type `B` is found.
 #[diagnostic::on_unimplemented(

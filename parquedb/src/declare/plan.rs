@@ -1,6 +1,6 @@
 //! A view's plan as data: what `views!` builds and the runtime lowers to one DataFusion plan.
 
-use super::node::Node;
+use super::node::{Literal, Node};
 use serde::{Deserialize, Serialize};
 
 /// What a view computes. The steps run in the order of the fields.
@@ -128,6 +128,13 @@ pub struct AggregateColumn {
     /// Of which value; absent only for counting rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub argument: Option<Node>,
+    /// The second value, for aggregates that take one: what `$first` orders by, what `$argMin` is least
+    /// of, what `$corr` correlates with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Node>,
+    /// Constants: the quantiles, the size of a `$topK`, the bounds of a `$histogram`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<Literal>,
     /// Over which rows of the group (an inner `$filter`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Node>,
@@ -136,7 +143,7 @@ pub struct AggregateColumn {
 impl AggregateColumn {
     /// The expressions over the rows of a group.
     pub fn expressions(&self) -> impl Iterator<Item = &Node> {
-        self.argument.iter().chain(&self.filter)
+        self.argument.iter().chain(&self.by).chain(&self.filter)
     }
 
     /// The same, to be changed.
@@ -145,22 +152,62 @@ impl AggregateColumn {
     }
 }
 
-/// The aggregates.
+/// The aggregates. All but `$count: *`, `$first` and `$last` skip nulls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Aggregate {
     /// Number of rows, or of non-null values when there is an argument.
     Count,
-    /// Sum of the non-null values; zero of none.
+    /// Sum; zero of none.
     Sum,
-    /// Mean of the non-null values; null of none.
+    /// Mean; null of none.
     Avg,
-    /// Least non-null value; null of none.
+    /// Sample variance; null of fewer than two values.
+    Variance,
+    /// Sample standard deviation; null of fewer than two values.
+    Stddev,
+    /// Pearson's coefficient of correlation; null of fewer than two pairs, or where one side is constant.
+    Corr,
+    /// Least value; null of none.
     Min,
-    /// Greatest non-null value; null of none.
+    /// Greatest value; null of none.
     Max,
-    /// Number of distinct non-null values, exactly.
+    /// Some value; null of none.
+    Any,
+    /// The value, null or not, of the row with the least order key.
+    First,
+    /// The value, null or not, of the row with the greatest order key.
+    Last,
+    /// The value where another is least; null of none.
+    ArgMin,
+    /// The value where another is greatest; null of none.
+    ArgMax,
+    /// Number of distinct values, exactly.
     CountDistinct,
+    /// Number of distinct values, estimated.
+    Uniq,
+    /// A quantile within one percent; null of none.
+    Quantile,
+    /// Several quantiles within one percent; null of none.
+    Quantiles,
+    /// A quantile; null of none.
+    QuantileExact,
+    /// The values that occur most often.
+    TopK,
+    /// All values in order.
+    Collect,
+    /// The distinct values in order.
+    CollectSet,
+    /// Whether all are true; null of none.
+    And,
+    /// Whether any is true; null of none.
+    Or,
+    /// The bits that all have; null of none.
+    BitAnd,
+    /// The bits that any has; null of none.
+    BitOr,
+    /// How many values are below the first bound, between each and the next, and from the last on.
+    Histogram,
 }
 
 /// When a view absorbs its source's changes (`$refresh`).

@@ -2,6 +2,7 @@
 
 use super::prepare::Inputs;
 use super::scan;
+use super::state;
 use super::view;
 use crate::commit::snapshot::{DataFile, Snapshot};
 use crate::declare::definition::{Definition, ViewDefinition};
@@ -133,7 +134,9 @@ impl Catalog {
 }
 
 fn hash(view: &ViewDefinition) -> Result<String> {
-    let canonical = serde_json::to_vec(&(&view.plan, &view.schema)).map_err(|error| {
+    // What a grouping view stores depends on the format of the states too.
+    let format = view::groups(view).then_some(state::FORMAT);
+    let canonical = serde_json::to_vec(&(&view.plan, &view.schema, format)).map_err(|error| {
         Error::with_source(
             ErrorKind::Invalid,
             format!("view `{}`: its plan has no JSON form", view.name),

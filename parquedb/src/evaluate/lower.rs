@@ -415,7 +415,8 @@ fn constants(node: &Node) -> Result<(Vec<Expr>, bool)> {
     Ok((constants, with_null))
 }
 
-fn scalar(literal: &Literal) -> Result<ScalarValue> {
+/// A constant.
+pub(crate) fn scalar(literal: &Literal) -> Result<ScalarValue> {
     Ok(match literal {
         Literal::Null => ScalarValue::Null,
         Literal::Bool(value) => ScalarValue::Boolean(Some(*value)),

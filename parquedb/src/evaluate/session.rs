@@ -1,6 +1,7 @@
 //! The DataFusion session of a database: its settings, its functions, its view of the store.
 
 use crate::error::Result;
+use datafusion::config::ConfigOptions;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -27,6 +28,7 @@ pub(crate) fn session(store: Arc<dyn ObjectStore>, partitions: usize) -> Result<
     options.execution.parquet.reorder_filters = true;
     options.execution.time_zone = Some("UTC".to_owned());
     options.sql_parser.map_string_types_to_utf8view = false;
+    allow_looser_nullability(options);
     Ok(SessionContext::new_with_state(
         SessionStateBuilder::new()
             .with_config(config)
@@ -46,5 +48,12 @@ pub(crate) fn delta_session() -> SessionContext {
     options.optimizer.enable_topk_dynamic_filter_pushdown = false;
     options.optimizer.enable_join_dynamic_filter_pushdown = false;
     options.sql_parser.map_string_types_to_utf8view = false;
+    allow_looser_nullability(options);
     SessionContext::new_with_config(config)
+}
+
+/// DataFusion's physical plans take `IS TRUE` and `IS NOT DISTINCT FROM` as nullable, its logical ones do
+/// not, and where two aggregates share one it refuses the plan. Declared types are checked by `conform`.
+fn allow_looser_nullability(options: &mut ConfigOptions) {
+    options.execution.skip_physical_aggregate_schema_check = true;
 }

@@ -5,6 +5,8 @@
 //! whatever order they came in. Nulls are not counted. A state may take values back: its counts are
 //! then negative, and a value whose counts add up to zero is not in the state at all.
 
+pub(crate) mod results;
+
 use super::aggregate_function::{GroupStates, Input, Selection, StateFunction};
 use super::function::ColumnFunction;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, StructArray};
@@ -67,24 +69,6 @@ pub(crate) fn negate_value_counts(state: Expr) -> Expr {
                 Arc::new(entries),
                 lists.nulls().cloned(),
             )?))
-        },
-    )
-    .call(vec![state])
-}
-
-/// How many values are counted more than zero times; zero of null.
-pub(crate) fn distinct_values(state: Expr) -> Expr {
-    ColumnFunction::new(
-        "distinct_values",
-        |_| Ok(DataType::Int64),
-        |columns, _| {
-            let lists = columns[0].as_list::<i32>();
-            let distinct = lists.iter().map(|entries| {
-                let Some(entries) = entries else { return 0 };
-                let counts = entries.as_struct().column(1).as_primitive::<Int64Type>();
-                counts.values().iter().map(|count| i64::from(*count > 0)).sum()
-            });
-            Ok(Arc::new(Int64Array::from_iter_values(distinct)))
         },
     )
     .call(vec![state])

@@ -287,7 +287,7 @@ fn all_states(aggregates: &[AggregateColumn], input: &DFSchema) -> Result<(Vec<S
     let mut states = vec![state::rows()];
     let mut results = Vec::new();
     for aggregate in aggregates {
-        let Mergeable { states: own, result } = state::mergeable(aggregate, input)?;
+        let Mergeable { states: own, result, .. } = state::mergeable(aggregate, input)?;
         states.extend(own);
         results.push(result);
     }

@@ -2,5 +2,8 @@
 //! grouping they are merged the result is the same, bit for bit, and a removal is exact.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod floats;
 mod harness;
 mod numbers;
+mod picks;
+mod values;

@@ -4,7 +4,7 @@ use crate::declare::node::{Literal, Node};
 use crate::declare::plan::{Aggregate, AggregateColumn};
 use crate::evaluate::lower::column;
 use crate::evaluate::session::delta_session;
-use crate::evaluate::state::{Mergeable, State, mergeable, rows};
+use crate::evaluate::state::{Mergeable, ROWS_COLUMN, State, mergeable, rows};
 use crate::evaluate::view::conform;
 use crate::testing::Random;
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
@@ -26,7 +26,24 @@ pub(super) fn seeds(default: u64) -> impl Iterator<Item = u64> {
 
 /// `name: $aggregate(x)`.
 pub(super) fn of(aggregate: Aggregate) -> AggregateColumn {
-    AggregateColumn { name: "name".to_owned(), aggregate, argument: Some(Node::Row.field("x")), filter: None }
+    AggregateColumn {
+        name: "name".to_owned(),
+        aggregate,
+        argument: Some(Node::Row.field("x")),
+        by: None,
+        parameters: Vec::new(),
+        filter: None,
+    }
+}
+
+/// `name: $aggregate(x)` with constants.
+pub(super) fn with(aggregate: Aggregate, parameters: Vec<Literal>) -> AggregateColumn {
+    AggregateColumn { parameters, ..of(aggregate) }
+}
+
+/// `name: $aggregate(x, t)`.
+pub(super) fn by(aggregate: Aggregate) -> AggregateColumn {
+    AggregateColumn { by: Some(Node::Row.field("t")), ..of(aggregate) }
 }
 
 /// An aggregate over rows of a group number `g` and other columns.
@@ -104,7 +121,7 @@ impl Tried {
     pub(super) fn result(&self, states: &[RecordBatch]) -> ArrayRef {
         let merged = self.merge(states);
         let plan = LogicalPlanBuilder::from(scan(&merged))
-            .filter(column("__rows").gt(lit(0_i64)))
+            .filter(column(ROWS_COLUMN).gt(lit(0_i64)))
             .unwrap()
             .sort([column("g").sort(true, false)])
             .unwrap()
@@ -238,10 +255,4 @@ fn split<T: Clone>(items: &[T], random: &mut Random) -> Vec<Vec<T>> {
         }
     }
     pieces
-}
-
-/// A constant of the aggregate.
-#[expect(dead_code, reason = "aggregates with parameters come next")]
-pub(super) fn float(value: f64) -> Literal {
-    Literal::Float(value)
 }

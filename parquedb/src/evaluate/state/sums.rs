@@ -1,0 +1,115 @@
+//! Sums and what follows from them: exact for every type of number, so that no order of rows, commits
+//! or merges can show, and that rows can be taken back.
+
+use super::call::Call;
+use super::counts::{counting, minus};
+use super::{Mergeable, State};
+use crate::declare::plan::Aggregate;
+use crate::error::Result;
+use crate::evaluate::exact_sum::functions as exact;
+use crate::evaluate::lower::column;
+use arrow::datatypes::{DataType, Field};
+use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::functions_aggregate::expr_fn::{count, sum as add};
+use datafusion::logical_expr::{Expr, lit, when};
+use datafusion::prelude::cast;
+
+pub(super) fn sum(call: &Call) -> Result<Mergeable> {
+    let value = call.value()?;
+    let name = call.name();
+    if call.kind(&value)?.is_floating() {
+        let state = exact_state(call, name, exact::exact_sum(call.float(value)?), None)?;
+        let result = exact::exact_sum_value(column(name));
+        return Ok(Mergeable { states: vec![state], result, holds: "an exact sum" });
+    }
+    let state = decimal_state(call, name, value)?;
+    let zero = cast(lit(0_i64), state.field.data_type().clone());
+    let result = coalesce(vec![column(name), zero]);
+    Ok(Mergeable { states: vec![state], result, holds: "a sum" })
+}
+
+pub(super) fn mean(call: &Call) -> Result<Mergeable> {
+    let value = call.value()?;
+    let (sum, values) = (call.part("sum"), call.part("count"));
+    let counted = counting(&values, call.over(count(value.clone()))?);
+    if call.kind(&value)?.is_floating() {
+        let state = exact_state(call, &sum, exact::exact_sum(call.float(value)?), None)?;
+        let result = exact::exact_mean(column(&sum), column(&values));
+        return Ok(Mergeable { states: vec![state, counted], result, holds: "an exact sum and a count" });
+    }
+    let state = decimal_state(call, &sum, value)?;
+    let mean = cast(column(&sum), DataType::Float64) / cast(column(&values), DataType::Float64);
+    Ok(Mergeable {
+        states: vec![state, counted],
+        result: when(column(&values).gt(lit(0_i64)), mean).end()?,
+        holds: "a sum and a count",
+    })
+}
+
+/// Sample variance and its root.
+pub(super) fn spread(call: &Call) -> Result<Mergeable> {
+    let value = call.float(call.value()?)?;
+    let [values, sum, squares] = ["count", "sum", "squares"].map(|part| call.part(part));
+    let states = vec![
+        counting(&values, call.over(count(value.clone()))?),
+        exact_state(call, &sum, exact::exact_sum(value.clone()), None)?,
+        exact_state(call, &squares, exact::exact_sum_of_products(value.clone(), value), None)?,
+    ];
+    let function = match call.aggregate() {
+        Aggregate::Variance => exact::exact_variance,
+        _ => exact::exact_stddev,
+    };
+    let result = function(column(&values), column(&sum), column(&squares));
+    Ok(Mergeable { states, result, holds: "a count and exact sums of the values and their squares" })
+}
+
+/// The coefficient of correlation of the rows that have both values.
+pub(super) fn correlation(call: &Call) -> Result<Mergeable> {
+    let (x, y) = (call.float(call.value()?)?, call.float(call.by()?)?);
+    let both = x.clone().is_not_null().and(y.clone().is_not_null());
+    let pairs = call.part("count");
+    let sums = ["x", "y", "xx", "yy", "xy"].map(|part| call.part(part));
+    let made = [
+        exact::exact_sum(x.clone()),
+        exact::exact_sum(y.clone()),
+        exact::exact_sum_of_products(x.clone(), x.clone()),
+        exact::exact_sum_of_products(y.clone(), y.clone()),
+        exact::exact_sum_of_products(x, y),
+    ];
+    let mut states = vec![counting(&pairs, call.over_rows_where(count(lit(1_i64)), Some(both.clone()))?)];
+    for (name, sum) in sums.iter().zip(made) {
+        states.push(exact_state(call, name, sum, Some(both.clone()))?);
+    }
+    let result = exact::exact_correlation(column(&pairs), sums.each_ref().map(|name| column(name)));
+    Ok(Mergeable { states, result, holds: "a count and exact sums of the values, squares and products" })
+}
+
+/// A sum of floats, or of their products.
+fn exact_state(call: &Call, name: &str, over_rows: Expr, condition: Option<Expr>) -> Result<State> {
+    Ok(State {
+        field: Field::new(name, DataType::Binary, true),
+        over_rows: call.over_rows_where(over_rows, condition)?,
+        merge: exact::merge_exact_sum(column(name)),
+        negate: Some(exact::negate_exact_sum(column(name))),
+    })
+}
+
+/// A sum that cannot wrap: integers are added as 38-digit decimals, which 10^19 of the largest
+/// integers do not fill. The result is brought back to its declared type, or is an error.
+fn decimal_state(call: &Call, name: &str, value: Expr) -> Result<State> {
+    let (addend, scale) = match call.kind(&value)? {
+        kind if kind.is_integer() => (cast(value, DataType::Decimal128(20, 0)), 0),
+        // Above 28 digits, ten thousand million values could leave 128 bits.
+        DataType::Decimal128(precision, scale) if precision > 28 => {
+            (cast(value, DataType::Decimal256(66, scale)), scale)
+        }
+        DataType::Decimal128(_, scale) => (value, scale),
+        other => return Err(call.invalid(&format!("cannot add values of type {other}"))),
+    };
+    Ok(State {
+        field: Field::new(name, DataType::Decimal128(38, scale), true),
+        over_rows: call.over(add(addend))?,
+        merge: add(cast(column(name), DataType::Decimal256(66, scale))),
+        negate: Some(minus(name)),
+    })
+}
