@@ -71,7 +71,7 @@ async fn store() -> Vec<Sample> {
         };
         let table = log.snapshot().tables.get("A").cloned().unwrap_or_default();
         // Of a commit before it was flushed, and of a file.
-        let inline = table.inline.first().map(|run| RunId::Inline(run.seq));
+        let inline = table.inline.last().map(|run| RunId::Inline(run.seq));
         let file = table.files.first().map(|file| RunId::File(file.path.clone()));
         let runs = inline.or(file).map(|run| RunRemoval { run, rows: [0, 2].into_iter().collect() });
         let changes = Changes {
