@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod returning;
+
 use super::queue::{BatchName, Pending};
 use super::writer::CommitTask;
 use super::{Database, GroupCommit, Written};
@@ -13,7 +15,6 @@ use crate::{Collection, database, views};
 use futures::future::join_all;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use object_store::{ObjectStore, ObjectStoreExt};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -352,34 +353,6 @@ fn the_interval_is_kept_and_a_first_write_does_not_wait() {
         // The last early commit is of two batches: together they are more than one commit takes.
         let times: Vec<_> = commits.into_values().collect();
         assert_eq!(times, [0, 1000, 2000, 5000, 5900, 5900, 6900]);
-    });
-}
-
-#[test]
-fn those_who_come_back_at_once_are_in_every_commit() {
-    // In real time: the store's delay is tokio's.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let wait_put_per_call = Duration::from_millis(8);
-        let config = ThrottleConfig { wait_put_per_call, ..ThrottleConfig::default() };
-        let store = Store::new(Arc::new(ThrottledStore::new(InMemory::new(), config)), "");
-        let db = Bare::builder().open_store(store).await.unwrap();
-        let seq = db.seq();
-        let (writers, rounds) = (32, 10);
-        join_all((0..writers).map(|writer| {
-            let visits = db.visit.clone();
-            tokio::spawn(async move {
-                // The first one's commit is under way when the others come.
-                tokio::time::sleep(Duration::from_millis(if writer == 0 { 0 } else { 2 })).await;
-                for round in 0..rounds {
-                    visits.insert(visit(writer * rounds + round)).await.unwrap();
-                }
-            })
-        }))
-        .await;
-        assert_eq!(ids(&db.visit).await, (0..writers * rounds).collect::<Vec<_>>());
-        let commits = i64::try_from(db.seq() - seq).unwrap();
-        assert!(commits <= rounds * 3 / 2, "{commits} commits: half of the writers miss each");
     });
 }
 

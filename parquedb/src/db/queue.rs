@@ -264,11 +264,14 @@ impl Queue {
         group
     }
 
-    /// A commit of so many batches has ended.
-    pub(super) fn committed(&self, batches: usize, took: Duration) {
-        let mut waiting = self.waiting();
-        let others = waiting.batches.len();
-        waiting.linger.committed(batches, others, took, time::now());
+    /// How many batches wait for the next commit.
+    pub(super) fn batches(&self) -> usize {
+        self.waiting().batches.len()
+    }
+
+    /// A commit of so many batches has ended, and `others` waited when they were answered.
+    pub(super) fn committed(&self, batches: usize, others: usize, took: Duration) {
+        self.waiting().linger.committed(batches, others, took, time::now());
     }
 
     /// The task that commits was stopped. Gives those it had not come to.
@@ -282,7 +285,7 @@ impl Queue {
     pub(super) fn depth(&self) -> QueueDepth {
         let number = |counter: &AtomicUsize| counter.load(Ordering::Relaxed) as u64;
         QueueDepth {
-            batches: self.waiting().batches.len() as u64,
+            batches: self.batches() as u64,
             outside: number(&self.held.outside),
             bytes: number(&self.held.bytes),
             most_bytes: number(&self.held.most),

@@ -57,17 +57,21 @@ impl Connection {
             }
             let batches = group.len();
             let started = time::now();
-            self.commit_group(group).await;
-            self.0.queue.committed(batches, time::now() - started);
+            let others = self.commit_group(group).await;
+            self.0.queue.committed(batches, others, time::now() - started);
         }
     }
 
-    /// Commits a group and answers each of its batches, in order.
-    async fn commit_group(&self, group: Vec<Pending>) {
+    /// Commits a group and answers each of its batches, in order. Gives how many others waited by then.
+    async fn commit_group(&self, group: Vec<Pending>) -> usize {
         // What is left of the group, the first part last.
         let mut parts = vec![group];
+        let mut others = None;
         while let Some(mut part) = parts.pop() {
-            match self.commit_together(&part).await {
+            let result = self.commit_together(&part).await;
+            // Not later: who was answered may be back at once, and would be counted twice.
+            others.get_or_insert_with(|| self.0.queue.batches());
+            match result {
                 Ok(results) => {
                     for (pending, written) in part.into_iter().zip(results) {
                         pending.answer(Ok(written));
@@ -85,6 +89,7 @@ impl Connection {
                 }
             }
         }
+        others.unwrap_or_default()
     }
 
     /// One commit of these batches; the answer for each.
