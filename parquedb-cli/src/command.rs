@@ -12,6 +12,7 @@ mod log;
 mod maintain;
 mod pin;
 mod scrub;
+mod verify;
 
 use clap::Parser;
 use parquedb_cli::terminal::{Failure, print, table};
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Inspect(inspect::Inspect),
     Files(files::Files),
     Scrub(scrub::Scrub),
+    Verify(verify::Verify),
+    Explain(verify::Explain),
     Backup(backup::Backup),
     Restore(backup::Restore),
     Compact(compact::Compact),
@@ -51,6 +54,8 @@ impl Command {
             Self::Inspect(command) => command.run().await,
             Self::Files(command) => command.run().await,
             Self::Scrub(command) => command.run().await,
+            Self::Verify(command) => command.run().await,
+            Self::Explain(command) => command.run().await,
             Self::Backup(command) => command.run().await,
             Self::Restore(command) => command.run().await,
             Self::Compact(command) => command.run().await,

@@ -315,7 +315,6 @@ type Looked<'a> = (
 );
 
 #[tokio::test]
-#[ignore = "keyed collections cannot be written yet"]
 async fn path_through_a_reference_is_a_left_join() {
     let db = community().await;
     assert!(db.enriched.refresh().await.unwrap());
@@ -372,7 +371,6 @@ async fn path_through_a_reference_is_a_left_join() {
 }
 
 #[tokio::test]
-#[ignore = "keyed collections cannot be written yet"]
 async fn required_reference_in_a_filter_is_an_inner_join() {
     let db = community().await;
     for refreshed in
@@ -403,7 +401,6 @@ async fn required_reference_in_a_filter_is_an_inner_join() {
 }
 
 #[tokio::test]
-#[ignore = "keyed collections cannot be written yet"]
 async fn elements_of_a_list_refer_to_rows_too() {
     let db = community().await;
     db.reviews.refresh().await.unwrap();
@@ -439,7 +436,6 @@ async fn elements_of_a_list_refer_to_rows_too() {
 }
 
 #[tokio::test]
-#[ignore = "keyed collections cannot be written yet"]
 async fn queries_compare_references_with_keys() {
     let db = community().await;
     let ids = |rows: Vec<Relation>| {

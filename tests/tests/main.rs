@@ -20,4 +20,5 @@ mod s3_protocol;
 mod semantics_cases;
 mod several_writers;
 mod store_conformance;
+mod verify;
 mod view_truth;
