@@ -48,11 +48,16 @@ fn complete(view: &View, errors: &mut Errors) -> bool {
             ),
         );
     }
-    if !seen("select") && !groups {
+    let passes = !seen("select") && !groups;
+    if passes && (seen("unnest") || view.from.len() > 1) {
+        let why = if seen("unnest") { "makes rows of elements" } else { "has several sources" };
         errors.at(
             name.span(),
-            format!("view `{name}` needs `$select`, or `$groupBy` and `$compute`: they name its columns"),
+            format!(
+                "view `{name}` {why}: it needs `$select`, or `$groupBy` and `$compute`, to name its columns"
+            ),
         );
+        return false;
     }
     if seen("where") && !seen("unnest") {
         errors.at(name.span(), format!("view `{name}` has `$where` without `$unnest`: use `$filter`"));
@@ -67,7 +72,7 @@ fn complete(view: &View, errors: &mut Errors) -> bool {
     }
     let columns = view.select.iter().chain(&view.group_by).any(|columns| !columns.is_empty())
         || view.compute.as_ref().is_some_and(|columns| !columns.is_empty());
-    !view.from.is_empty() && columns && !(view.select.is_some() && groups)
+    !view.from.is_empty() && (columns || passes) && !(view.select.is_some() && groups)
 }
 
 /// Records what does not fit the number of sources, and drops repeated ones.

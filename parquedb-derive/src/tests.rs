@@ -86,6 +86,18 @@ fn union_of_two_sources() {
 }
 
 #[test]
+fn unnest_with_options() {
+    insta::assert_snapshot!(views(
+        "pub Lines: {
+            $from: Requests,
+            $unnest: { path: logs, keepEmpty: true, index: line },
+            $where: line < 100,
+            $select: { level: logs.level, line },
+        }"
+    ));
+}
+
+#[test]
 fn both_spellings_are_one_view() {
     let spelled =
         |filter: &str| views(&format!("V: {{ $from: [T, U], $filter: {filter}, $select: {{ a }} }}"));

@@ -3,9 +3,11 @@
 mod binary;
 mod column;
 mod nested;
+mod passed;
 mod reference;
 mod row;
 mod scalar;
 
 pub use column::{ColumnBuilder, ColumnReader, ColumnValue, NotOptional, Nulls};
+pub use passed::{Passed, PassedBuilder, PassedReader};
 pub use row::{Row, StructColumns, finish_struct};

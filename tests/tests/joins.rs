@@ -214,6 +214,7 @@ views! {
             members: $countDistinct(member),
             score: $sum(member.score, $filter: member.organization.id == 1),
             last: $max(member),
+            best: $argMax(member.login, member.score),
         },
         $refresh: { mode: manual },
     }
@@ -232,6 +233,41 @@ views! {
         $select: { id, name: items.name, author: items.author, score: items.author.score },
         $refresh: { mode: manual },
     }
+    /// Keys among those of a collection, or of those of its rows for which a condition holds.
+    pub(crate) Known: {
+        $from: Relation,
+        $filter: { member: { $in: Member }, organization: { $nin: Organization, $where: place.city == "Oslo" } },
+        $select: { id, score: member.score },
+        $refresh: { mode: manual },
+    }
+    pub(crate) OfPeople: {
+        $from: Relation,
+        $filter: { member: { $in: Member, $where: { is_bot: false, organization.display_name: { $exists: true } } } },
+        $select: { id },
+        $refresh: { mode: manual },
+    }
+    pub(crate) Strangers: {
+        $from: Relation,
+        $unnest: items,
+        $where: { $not: { items.author: { $in: Member, $where: is_bot == false || score > 100 } } },
+        $groupBy: [id],
+        $compute: { rows: $count(*), bots: $count(*, $filter: { items.author: { $in: Member } }) },
+        $refresh: { mode: manual },
+    }
+    /// The rows of the source, with all of their fields.
+    pub(crate) Bots: {
+        $from: Member,
+        $filter: { is_bot: true },
+    }
+    pub(crate) RichBots: {
+        $from: Bots,
+        $filter: score > 0,
+    }
+    pub(crate) BotNames: {
+        $from: RichBots,
+        $select: { login, organization_name: organization.display_name },
+        $refresh: { mode: manual },
+    }
     /// A view keeps references, and views over it look through them.
     pub(crate) Scores: {
         $from: [Enriched, Relation],
@@ -243,7 +279,8 @@ views! {
 
 database! {
     pub(crate) struct Community {
-        Organization, Member, Relation, Enriched, Humans, NotInOslo, PerCountry, Reviews, Items, Scores,
+        Organization, Member, Relation, Enriched, Humans, NotInOslo, PerCountry, Reviews, Items, Scores, Known, OfPeople,
+        Strangers, Bots, RichBots, BotNames,
     }
 }
 
@@ -396,6 +433,7 @@ async fn required_reference_in_a_filter_is_an_inner_join() {
         members: 1,
         score,
         last: last.into(),
+        best: Some(last.into()),
     };
     assert_eq!(per_country, [row(None, true, 0, "bot"), row(Some("NO"), false, 5, "ann")]);
 }
@@ -454,4 +492,42 @@ async fn queries_compare_references_with_keys() {
     assert_eq!(ids(first.await.unwrap()), [4]);
     let error = db.relation.find(|row| row.member.is_bot.eq(true)).await.unwrap_err();
     assert!(error.to_string().contains("fields of the `Member` that a row refers to"), "{error}");
+}
+
+#[tokio::test]
+async fn keys_are_looked_for_in_a_collection() {
+    let db = community().await;
+    for refreshed in [db.known.refresh().await, db.of_people.refresh().await, db.strangers.refresh().await] {
+        assert!(refreshed.unwrap());
+    }
+    let mut known = db.known.all().await.unwrap();
+    known.sort_by_key(|row| row.id);
+    assert_eq!(known, [(2, 7), (3, 1)].map(|(id, score)| Known { id, score: Some(score) }));
+    assert_eq!(
+        db.of_people.all().await.unwrap(),
+        [OfPeople { id: 1 }],
+        "the organization of `bob` is missing"
+    );
+
+    let mut strangers = db.strangers.all().await.unwrap();
+    strangers.sort_by_key(|row| row.id);
+    let row = |id, rows, bots| Strangers { id, rows, bots };
+    assert_eq!(strangers, [row(1, 3, 1), row(3, 1, 0), row(4, 1, 1)], "bots, missing members and nobody");
+}
+
+#[tokio::test]
+async fn view_without_columns_has_its_sources_rows() {
+    let db = community().await;
+    let bots = db.bots.all().await.unwrap();
+    assert_eq!(bots.len(), 1);
+    assert_eq!(
+        (bots[0].login.as_str(), bots[0].row.score),
+        ("bot", 1),
+        "fields are those of the source's row"
+    );
+    let found = db.rich_bots.find(|bot| bot.login.eq("bot").and(bot.organization.eq(2))).await.unwrap();
+    assert_eq!(found, [RichBots { row: bots[0].clone() }], "a view over it is the same again");
+    db.bot_names.refresh().await.unwrap();
+    let names = BotNames { login: "bot".into(), organization_name: Some("Two".into()) };
+    assert_eq!(db.bot_names.all().await.unwrap(), [names]);
 }

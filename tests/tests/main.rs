@@ -20,5 +20,6 @@ mod s3_protocol;
 mod semantics_cases;
 mod several_writers;
 mod store_conformance;
+mod unnest;
 mod verify;
 mod view_truth;

@@ -4,9 +4,12 @@ mod tail;
 use tail::*;
 
 views! {
-    pub Metrics: {
+    pub Lines: {
         $from: TailEvents,
-        $filter: outcome == "ok",
+        $unnest: logs,
+    }
+    pub Both: {
+        $from: [TailEvents, Lines],
     }
 }
 

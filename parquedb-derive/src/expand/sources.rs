@@ -1,6 +1,6 @@
 //! The sources of a view: their names in its expansion, and what several of them must have in common.
 
-use super::types::Scope;
+use super::types::{Scope, target};
 use super::view::without_span;
 use crate::names;
 use crate::parse::columns::text;
@@ -31,7 +31,8 @@ pub(crate) fn members(view: &View, scope: &mut Scope) -> TokenStream {
     }
     let sources = std::iter::once(scope.source()).chain(others(view, scope));
     let mut members: Vec<_> = sources.map(|source| quote!(#source)).collect();
-    members.extend(holders.iter().map(|holder| quote!(<#holder as ::parquedb::__private::Shape>::Target)));
+    members.extend(holders.iter().map(target));
+    members.append(&mut scope.members);
     members.into_iter().rev().fold(quote!(()), |rest, member| quote!((#member, #rest)))
 }
 

@@ -7,6 +7,7 @@ use crate::parse::view::View;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use std::collections::BTreeMap;
+use syn::Path;
 use syn::ext::IdentExt;
 
 /// The aggregates that are null of no values and follow the nullability of their argument, as functions
@@ -36,7 +37,9 @@ pub(crate) struct Scope<'a> {
     /// What paths start from.
     source: Ident,
     /// Begins the names that are defined here.
-    prefix: &'static str,
+    prefix: String,
+    /// The types of members that conditions look into other than by paths from the sources' rows.
+    pub(crate) members: Vec<TokenStream>,
     /// Type and nullability of each path prefix; prefixes after the unnest begin with `*`.
     aliases: BTreeMap<String, (Ident, Ident)>,
     /// The definitions, to be emitted after the values.
@@ -51,7 +54,8 @@ impl<'a> Scope<'a> {
         Self {
             view,
             source,
-            prefix: "",
+            prefix: String::new(),
+            members: Vec::new(),
             aliases: BTreeMap::new(),
             tokens: TokenStream::new(),
             unnested: false,
@@ -62,7 +66,35 @@ impl<'a> Scope<'a> {
     pub(crate) fn of_rows(view: &'a View) -> Self {
         let mut source = view.name.clone();
         source.set_span(Span::call_site());
-        Self { source, prefix: "H", ..Self::new(view) }
+        Self { source, prefix: "H".to_owned(), ..Self::new(view) }
+    }
+
+    /// Names a collection that a key is looked for in.
+    pub(crate) fn members(&mut self, path: &Path) -> Ident {
+        let name = self.name(&format!("M{}", self.members.len()));
+        self.tokens.extend(quote! {
+            #[doc(hidden)]
+            #[allow(non_camel_case_types)]
+            type #name = #path;
+        });
+        self.members.push(quote!(#name));
+        name
+    }
+
+    /// A condition over the rows of such a collection.
+    pub(crate) fn of_members(&mut self, members: &Ident, condition: &Expr) -> TokenStream {
+        let prefix = format!("{}M{}_", self.prefix, self.members.len());
+        let mut inner = Self { source: members.clone(), prefix, ..Self::new(self.view) };
+        let value = inner.condition(condition);
+        condition.walk(&mut |part| {
+            if let Expr::Path(path) = part {
+                let holders = inner.holders(path, false);
+                inner.members.extend(holders.iter().map(target));
+            }
+        });
+        self.tokens.extend(inner.tokens);
+        self.members.extend(inner.members);
+        value
     }
 
     pub(crate) fn source(&self) -> Ident {
@@ -75,7 +107,7 @@ impl<'a> Scope<'a> {
 
     /// How many steps of the path lead to the element of the view's `$unnest`; none if it leads elsewhere.
     pub(crate) fn element_steps(&self, path: &FieldPath) -> Option<usize> {
-        let unnest = self.view.unnest.as_ref().filter(|_| self.unnested)?;
+        let unnest = &self.view.unnest.as_ref().filter(|_| self.unnested)?.list;
         let steps = unnest.0.len();
         (path.0.len() >= steps && FieldPath(path.0[..steps].to_vec()).text() == unnest.text())
             .then_some(steps)
@@ -229,15 +261,22 @@ impl<'a> Scope<'a> {
         let mut current: Option<Ident> = None;
         let mut null = quote!(::parquedb::__private::NotNull);
         let mut out = quote!(::parquedb::__private::Unknown);
-        if let (Some(steps), Some(unnest)) = (element, self.view.unnest.clone()) {
+        if self.unnested && self.view.is_index(path) {
+            return (self.index_type(), types);
+        }
+        if let (Some(steps), Some(unnest)) = (element, self.view.unnest.as_ref()) {
             self.unnested = false;
-            self.path(&unnest);
+            self.path(&unnest.list);
             self.unnested = true;
-            let list = self.aliases.get(&unnest.text()).map(|(list, _)| list.clone());
-            key = format!("*{}", unnest.text());
+            let text = unnest.list.text();
+            let list = self.aliases.get(&text).map(|(list, _)| list.clone());
+            key = format!("*{text}");
+            if unnest.keep_empty {
+                null = quote!(::parquedb::__private::Nullable);
+            }
             let (item, item_null) =
                 self.define(&key, quote!(<#list as ::parquedb::__private::Shape>::Item), &null, None);
-            out = quote!(#item);
+            out = quote!(<#null as ::parquedb::__private::Nullability>::Wrap<#item>);
             types.push(item.clone());
             current = Some(item);
             null = quote!(#item_null);
@@ -284,6 +323,15 @@ impl<'a> Scope<'a> {
         (out, types)
     }
 
+    /// The type of the element's position: null where there is no element.
+    fn index_type(&self) -> TokenStream {
+        if self.view.unnest.as_ref().is_some_and(|unnest| unnest.keep_empty) {
+            quote!(::std::option::Option<u64>)
+        } else {
+            quote!(u64)
+        }
+    }
+
     /// Names the type of a path prefix and whether it can be null, once.
     fn define(
         &mut self,
@@ -328,6 +376,11 @@ impl<'a> Scope<'a> {
 /// A name of the view's expansion.
 fn generated(view: &View, suffix: &str) -> Ident {
     format_ident!("__{}_{}", view.name.unraw(), suffix, span = Span::call_site())
+}
+
+/// What a type refers to, if it is one of references.
+pub(crate) fn target(of: &Ident) -> TokenStream {
+    quote!(<#of as ::parquedb::__private::Shape>::Target)
 }
 
 fn leaves_of<'e>(expr: &'e Expr, leaves: &mut Vec<&'e Expr>) {

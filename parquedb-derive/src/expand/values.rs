@@ -45,23 +45,18 @@ impl Scope<'_> {
     /// The handle at the end of a path.
     fn place(&self, path: &FieldPath) -> TokenStream {
         // All of the path carries its spans, or errors point at the whole macro call.
-        let (mut out, rest) = match (self.element_steps(path), path.0.first()) {
+        if let (true, Some(Step::Field(index))) = (self.unnested && self.view.is_index(path), path.0.first())
+        {
+            return fields(quote!(#index), &path.0[1..]);
+        }
+        let (out, rest) = match (self.element_steps(path), path.0.first()) {
             // The element has the list's name, so that an editor can follow it.
             (Some(1), Some(Step::Field(first))) => (quote!(#first), &path.0[1..]),
             (Some(steps), _) => (quote_spanned!(path.span()=> __element), &path.0[steps..]),
             (None, Some(Step::Field(first))) => (quote_spanned!(first.span()=> __row), &path.0[..]),
             (None, _) => (quote!(__row), &path.0[..]),
         };
-        for step in rest {
-            out = match step {
-                Step::Field(name) => quote_spanned!(name.span()=> #out.#name),
-                Step::At(position) => {
-                    let span = position.span();
-                    quote_spanned!(span=> #out.at(#position))
-                }
-            };
-        }
-        out
+        fields(out, rest)
     }
 
     /// The right side of a comparison: a constant as it stands, so that it takes the field's type.
@@ -111,6 +106,10 @@ impl Scope<'_> {
             Expr::In { value, list, negated } => {
                 let function = format_ident!("{}", if *negated { "NotIn" } else { "In" });
                 self.list(value, list, &function, &format_ident!("member"))
+            }
+            Expr::InMembers { value, members, condition, negated, span } => {
+                let found = self.among_members(value, members, condition.as_deref(), *span);
+                if *negated { quote!(#found.not()) } else { found }
             }
             Expr::All { value, list } => {
                 self.list(value, list, &format_ident!("All"), &format_ident!("element"))
@@ -215,6 +214,33 @@ impl Scope<'_> {
         })
     }
 
+    /// Whether a key is that of a member's row for which a condition holds. In the condition, paths start at that row.
+    fn among_members(
+        &mut self,
+        value: &Expr,
+        members: &syn::Path,
+        condition: Option<&Expr>,
+        span: Span,
+    ) -> TokenStream {
+        let value = self.reference(value);
+        let mut alias = self.members(members);
+        let condition = match condition {
+            None => quote!(::std::option::Option::None),
+            Some(condition) => {
+                let condition = self.of_members(&alias, condition);
+                quote!({
+                    let __row = ::parquedb::__private::member_row::<#alias, _>(__value);
+                    ::std::option::Option::Some(#condition)
+                })
+            }
+        };
+        alias.set_span(span);
+        quote_spanned!(span=> {
+            let __value = #value;
+            ::parquedb::__private::among_members::<#alias, _>(__value, #condition)
+        })
+    }
+
     fn calculate(&mut self, left: &Expr, operator: Arithmetic, right: &Expr, span: Span) -> TokenStream {
         let receiver = match left.constant() {
             Some(constant) => {
@@ -307,6 +333,14 @@ impl Scope<'_> {
         }
         if self.is_optional(aggregate) { quote!(#out.optional()) } else { out }
     }
+}
+
+/// The handle at the end of the steps from another.
+fn fields(from: TokenStream, steps: &[Step]) -> TokenStream {
+    steps.iter().fold(from, |out, step| match step {
+        Step::Field(name) => quote_spanned!(name.span()=> #out.#name),
+        Step::At(position) => quote_spanned!(position.span()=> #out.at(#position)),
+    })
 }
 
 /// The span that an error about a whole condition is reported at.

@@ -1,5 +1,6 @@
 //! One view: its definition, its types, its row struct.
 
+use super::passed::{self, passes};
 use super::sources;
 use super::types::Scope;
 use crate::errors::Errors;
@@ -26,7 +27,6 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
         return TokenStream::new();
     }
     let name = &view.name;
-    let visibility = &view.visibility;
     let mut scope = Scope::new(view);
     let source = scope.source();
     let others = sources::others(view, &scope);
@@ -36,10 +36,19 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
         let filter = scope.value(filter);
         quote!(__plan.filter(#filter);)
     });
-    let unnest = view.unnest.as_ref().map(|list| {
-        let reference = scope.reference(&Expr::Path(list.clone()));
-        let element = element_name(list);
-        quote!(let #element = __plan.unnest(#reference);)
+    let unnest = view.unnest.as_ref().map(|unnest| {
+        let reference = scope.reference(&Expr::Path(unnest.list.clone()));
+        let element = element_name(&unnest.list);
+        let (unnest_list, null) =
+            if unnest.keep_empty { ("unnest_or_null", "Nullable") } else { ("unnest", "NotNull") };
+        let (unnest_list, null) = (format_ident!("{unnest_list}"), format_ident!("{null}"));
+        let index = unnest.index.as_ref();
+        let index =
+            index.map(|index| quote!(let #index = __plan.element_index::<::parquedb::__private::#null>();));
+        quote! {
+            let #element = __plan.#unnest_list(#reference);
+            #index
+        }
     });
     scope.unnested = view.unnest.is_some();
     let condition = view.condition.as_ref().map(|condition| {
@@ -90,7 +99,12 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
     });
 
     let groups = view.group_by.is_some() || view.compute.is_some();
-    let finish = format_ident!("{}", if groups { "groups" } else { "rows" });
+    let passes = passes(view);
+    let finish = match (passes, groups) {
+        (true, _) => quote!(source_rows),
+        (_, true) => quote!(groups),
+        _ => quote!(rows),
+    };
     let refresh = refresh(view);
     let strict = view.strict.then(|| quote!(__plan.strict();));
     let changes = changes(view);
@@ -99,24 +113,8 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
     let table = names::snake_case(&text(name));
     let (types, types_of_rows) = (&scope.tokens, &rows.tokens);
     let aliases: Vec<_> = (0..fields.len()).map(|position| scope.name(&format!("C{position}"))).collect();
-    let row = row(view, &fields);
+    let row = if passes { passed::row(view, &source) } else { row(view, &fields) };
     let types_of: Vec<_> = fields.iter().map(|field| &field.ty).collect();
-    let record_name = text(name);
-    let record = record::expand(&Record {
-        ident: name,
-        name: &record_name,
-        vis: visibility,
-        fields: fields
-            .iter()
-            .map(|field| RecordField {
-                ident: field.name.clone(),
-                stored: text(&field.name),
-                ty: field.ty.clone(),
-                docs: record::docs(field.attributes),
-            })
-            .collect(),
-        key: None,
-    });
     quote! {
         impl ::parquedb::__private::Declared for #name {
             type Members = #members;
@@ -147,7 +145,6 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
             type #aliases = #types_of;
         )*
         #row
-        #record
         impl ::parquedb::__private::ViewRecord for #name {}
         #[automatically_derived]
         impl ::parquedb::__private::Member for #name {
@@ -207,6 +204,22 @@ fn row(view: &View, fields: &[Field]) -> TokenStream {
     let attributes = &view.attributes;
     let name = &view.name;
     let visibility = &view.visibility;
+    let record_name = text(name);
+    let record = record::expand(&Record {
+        ident: name,
+        name: &record_name,
+        vis: visibility,
+        fields: fields
+            .iter()
+            .map(|field| RecordField {
+                ident: field.name.clone(),
+                stored: text(&field.name),
+                ty: field.ty.clone(),
+                docs: record::docs(field.attributes),
+            })
+            .collect(),
+        key: None,
+    });
     let documented =
         |attributes: &[Attribute]| attributes.iter().any(|attribute| attribute.path().is_ident("doc"));
     let documentation = (!documented(attributes)).then(|| {
@@ -232,6 +245,7 @@ fn row(view: &View, fields: &[Field]) -> TokenStream {
         #visibility struct #name {
             #(#columns,)*
         }
+        #record
     }
 }
 

@@ -86,6 +86,14 @@ pub(crate) enum Expr {
     /// `lower`, `upper` or `length`.
     TextFunction(&'static str, Box<Expr>, Span),
     Truncate(Ident, Box<Expr>),
+    /// A key is one of a collection's, of a row for which a condition holds.
+    InMembers {
+        value: Box<Expr>,
+        members: syn::Path,
+        condition: Option<Box<Expr>>,
+        negated: bool,
+        span: Span,
+    },
     /// The name of the source that the row came from.
     Source(Span),
 }

@@ -8,7 +8,7 @@ use crate::errors::{parse_all, split};
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
-use syn::{Ident, LitBool, Result, Token, braced, bracketed, token};
+use syn::{Ident, LitBool, Path, Result, Token, braced, bracketed, token};
 
 /// The inside of an object: a conjunction of field tests and operators.
 pub(crate) fn object(tokens: TokenStream, span: Span) -> Result<Expr> {
@@ -97,12 +97,38 @@ fn is_null(input: ParseStream) -> bool {
 fn field_tests(value: &Expr, tokens: TokenStream, span: Span) -> Result<Expr> {
     let mut all = Vec::new();
     for part in split(tokens) {
-        all.push(parse_all(part, |input| field_test(value, input))?);
+        let last = all.last_mut();
+        if let Some(test) = parse_all(part, |input| match member_condition(last, input)? {
+            true => Ok(None),
+            false => field_test(value, input).map(Some),
+        })? {
+            all.push(test);
+        }
     }
     match all.len() {
         0 => Err(syn::Error::new(span, "expected a test, as in `{ $gte: 400 }`")),
         1 => Ok(all.swap_remove(0)),
         _ => Ok(Expr::And(all)),
+    }
+}
+
+/// `$where: condition` after `$in: Collection`: takes it, and tells whether it was there.
+fn member_condition(before: Option<&mut Expr>, input: ParseStream) -> Result<bool> {
+    let fork = input.fork();
+    if !dollar(&fork).is_ok_and(|name| name == "where") {
+        return Ok(false);
+    }
+    let name = dollar(input)?;
+    input.parse::<Token![:]>()?;
+    match before {
+        Some(Expr::InMembers { condition: condition @ None, .. }) => {
+            *condition = Some(Box::new(input.parse()?));
+            Ok(true)
+        }
+        _ => Err(syn::Error::new(
+            name.span(),
+            "`$where` stands after the collection whose rows it tests: `{ $in: Members, $where: { active: true } }`",
+        )),
     }
 }
 
@@ -132,6 +158,11 @@ fn field_test(value: &Expr, input: ParseStream) -> Result<Expr> {
             Ok(Expr::Exists(value.clone().into(), exists.value))
         }
         "in" | "nin" | "all" => {
+            if text != "all" && input.peek(Ident) {
+                let members = input.call(Path::parse_mod_style)?;
+                let value = value.clone().into();
+                return Ok(Expr::InMembers { value, members, condition: None, negated: text == "nin", span });
+            }
             if !input.peek(token::Bracket) {
                 return Err(syn::Error::new(
                     span,

@@ -7,8 +7,8 @@ use super::refresh::{Refresh, refresh};
 use crate::errors::{Errors, parse_all, split};
 use crate::names::nearest;
 use proc_macro2::{TokenStream, TokenTree};
-use syn::parse::{Parse, ParseStream, Parser};
-use syn::{Attribute, Ident, Path, Result, Token, Visibility, braced, bracketed, token};
+use syn::parse::{ParseStream, Parser};
+use syn::{Attribute, Ident, LitBool, Path, Result, Token, Visibility, braced, bracketed, token};
 
 /// One view as the user wrote it.
 pub(crate) struct View {
@@ -18,7 +18,7 @@ pub(crate) struct View {
     /// The sources; the row types follow from the first.
     pub(crate) from: Vec<Path>,
     pub(crate) filter: Option<Expr>,
-    pub(crate) unnest: Option<FieldPath>,
+    pub(crate) unnest: Option<Unnest>,
     pub(crate) condition: Option<Expr>,
     pub(crate) select: Option<Vec<Column>>,
     pub(crate) group_by: Option<Vec<Column>>,
@@ -29,6 +29,15 @@ pub(crate) struct View {
     pub(crate) strict: bool,
     /// Directives that were there, well-formed or not.
     pub(crate) seen: Vec<String>,
+}
+
+/// The list whose elements become rows.
+pub(crate) struct Unnest {
+    pub(crate) list: FieldPath,
+    /// A row without elements stays, with a null one.
+    pub(crate) keep_empty: bool,
+    /// What expressions call the element's position.
+    pub(crate) index: Option<Ident>,
 }
 
 const DIRECTIVES: [&str; 9] =
@@ -163,14 +172,11 @@ fn directive(view: &mut View, input: ParseStream, errors: &mut Errors) -> Result
         }
         "filter" => view.filter = Some(input.parse()?),
         "unnest" => {
-            if input.peek(token::Brace) {
-                input.parse::<TokenTree>()?;
-                return Err(syn::Error::new(
-                    name.span(),
-                    "`$unnest` with options is not supported yet: name the list, `$unnest: logs`",
-                ));
-            }
-            view.unnest = Some(FieldPath::parse(input)?);
+            view.unnest = Some(if input.peek(token::Brace) {
+                unnest(&name, input, errors)?
+            } else {
+                Unnest { list: input.parse()?, keep_empty: false, index: None }
+            });
         }
         "where" => view.condition = Some(input.parse()?),
         "select" => view.select = Some(select(&name, input, errors)?),
@@ -185,6 +191,50 @@ fn directive(view: &mut View, input: ParseStream, errors: &mut Errors) -> Result
         _ => {}
     }
     Ok(())
+}
+
+/// `{ path: logs, keepEmpty: true, index: position }`.
+fn unnest(directive: &Ident, input: ParseStream, errors: &mut Errors) -> Result<Unnest> {
+    const OPTIONS: [&str; 3] = ["path", "keepEmpty", "index"];
+    let options;
+    braced!(options in input);
+    let (mut list, mut keep_empty, mut index) = (None, false, None);
+    for part in split(options.parse()?) {
+        let parsed = parse_all(part, |input| {
+            let option: Ident = input.parse()?;
+            input.parse::<Token![:]>()?;
+            match option.to_string().as_str() {
+                "path" => list = Some(input.parse::<FieldPath>()?),
+                "keepEmpty" => {
+                    let value: LitBool = input.parse().map_err(|error| {
+                        syn::Error::new(error.span(), "`keepEmpty` takes `true` or `false`")
+                    })?;
+                    keep_empty = value.value;
+                }
+                "index" => index = Some(input.parse::<Ident>()?),
+                found => {
+                    let near = nearest(found, OPTIONS).map(|near| format!(", did you mean `{near}`?"));
+                    input.parse::<TokenStream>()?;
+                    return Err(syn::Error::new(
+                        option.span(),
+                        format!(
+                            "`$unnest` has no option `{found}`{}",
+                            near.unwrap_or_else(|| ": it takes `path`, `keepEmpty` and `index`".to_owned())
+                        ),
+                    ));
+                }
+            }
+            Ok(())
+        });
+        errors.check(parsed);
+    }
+    let list = list.ok_or_else(|| {
+        syn::Error::new(
+            directive.span(),
+            "`$unnest` needs the path of a list: `{ path: logs, keepEmpty: true }`",
+        )
+    })?;
+    Ok(Unnest { list, keep_empty, index })
 }
 
 fn unknown(name: &Ident, text: &str) -> syn::Error {

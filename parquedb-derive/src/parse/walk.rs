@@ -1,6 +1,6 @@
 //! Everything that a view's expressions name.
 
-use super::expr::{Expr, FieldPath};
+use super::expr::{Expr, FieldPath, Step};
 use super::view::View;
 use proc_macro2::Span;
 
@@ -19,16 +19,21 @@ impl View {
         let before = usize::from(self.filter.is_some());
         for (position, expression) in self.expressions().enumerate() {
             if position == before {
-                paths.extend(self.unnest.as_ref().map(|list| (list, false)));
+                paths.extend(self.unnest.as_ref().map(|unnest| (&unnest.list, false)));
             }
             let unnested = position >= before && self.unnest.is_some();
-            expression.walk(&mut |part| {
-                if let Expr::Path(path) = part {
-                    paths.push((path, unnested));
-                }
+            expression.walk(&mut |part| match part {
+                Expr::Path(path) if !(unnested && self.is_index(path)) => paths.push((path, unnested)),
+                _ => {}
             });
         }
         paths
+    }
+
+    /// Whether a path after the `$unnest` is the position of the element.
+    pub(crate) fn is_index(&self, path: &FieldPath) -> bool {
+        let index = self.unnest.as_ref().and_then(|unnest| unnest.index.as_ref());
+        matches!((index, &path.0[..]), (Some(index), [Step::Field(name), ..]) if name == index)
     }
 
     /// Where the view names `$source`, if it does.
@@ -41,10 +46,12 @@ impl Expr {
     /// Where the expression names `$source`, if it does.
     pub(crate) fn source_name(&self) -> Option<Span> {
         let mut found = None;
-        self.walk(&mut |part| {
-            if let Expr::Source(span) = part {
-                found = found.or(Some(*span));
+        self.walk(&mut |part| match part {
+            Expr::Source(span) => found = found.or(Some(*span)),
+            Expr::InMembers { condition: Some(condition), .. } => {
+                found = found.or_else(|| condition.source_name());
             }
+            _ => {}
         });
         found
     }
@@ -61,7 +68,9 @@ impl Expr {
                 left.walk(visit);
                 right.walk(visit);
             }
+            // The condition of `InMembers` is over rows of another record.
             Expr::In { value, .. }
+            | Expr::InMembers { value, .. }
             | Expr::All { value, .. }
             | Expr::Not(value)
             | Expr::Exists(value, _)

@@ -121,6 +121,8 @@ macro_rules! comparable {
     ($([$($generics:tt)*] $type:ty;)*) => { $(
         #[diagnostic::do_not_recommend]
         impl<$($generics)*> Comparable<$type> for $type {}
+        #[diagnostic::do_not_recommend]
+        impl<$($generics)*> Comparable<Unknown> for $type {}
     )* };
 }
 comparable! {

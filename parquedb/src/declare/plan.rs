@@ -148,7 +148,7 @@ impl AggregateColumn {
 
     /// The same, to be changed.
     pub fn expressions_mut(&mut self) -> impl Iterator<Item = &mut Node> {
-        self.argument.iter_mut().chain(&mut self.filter)
+        self.argument.iter_mut().chain(&mut self.by).chain(&mut self.filter)
     }
 }
 

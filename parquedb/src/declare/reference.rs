@@ -1,8 +1,7 @@
 //! Looking through references: handles that are a key and open into the row with that key.
 
-use super::expr::{Expr, Handle, Order};
-use super::node::Literal;
-use super::node::{Node, Referred};
+use super::expr::{Expr, Handle, Order, all};
+use super::node::{Function, Literal, Node, Referred};
 use super::operand::{Comparable, Constant, Operand, Ordered};
 use super::plan::Join;
 use super::record::{Keyed, Referable};
@@ -181,6 +180,32 @@ where
 {
 }
 
+/// The row of `T` whose key a value is.
+pub fn member_row<T: Keyed, V: Shape>(value: &Expr<V>) -> T::Handles<Nullable> {
+    T::handles(found::<T>(value.clone().into_node()))
+}
+
+/// Whether a value is the key of a row of `T` for which the condition holds. The condition is over
+/// [`member_row`].
+pub fn among_members<T: Referable, V: Shape>(value: &Expr<V>, condition: Option<Node>) -> Expr<bool>
+where
+    for<'a> &'a Expr<V>: Operand<KeyOf<T>>,
+{
+    let key = found::<T>(value.clone().into_node()).field(T::KEY);
+    let exists = Node::Call(Function::Exists, vec![key]);
+    all(std::iter::once(exists).chain(condition).collect::<Vec<_>>())
+}
+
+/// The row of `T` with a key. It may be missing, whatever gives the key.
+fn found<T: Keyed>(key: Node) -> Node {
+    Node::Referred(Box::new(Referred {
+        reference: key,
+        member: T::NAME.to_owned(),
+        key: T::KEY.to_owned(),
+        required: false,
+    }))
+}
+
 /// Replaces every [`Node::Referred`] in an expression by the join that finds the row, which is added where it is
 /// not there yet. What is `required` also makes joins of references that are never null drop the rows without a
 /// counterpart.
@@ -194,7 +219,10 @@ pub(crate) fn resolve(node: &mut Node, joins: &mut Vec<Join>, required: bool) {
             let Referred { mut reference, member, key, required: never_null } = (**referred).clone();
             resolve(&mut reference, joins, required);
             let required = required && never_null;
-            let name = match joins.iter_mut().find(|join| join.reference == reference) {
+            let name = match joins
+                .iter_mut()
+                .find(|join| join.reference == reference && join.member == member)
+            {
                 Some(join) => {
                     join.required |= required;
                     join.name.clone()
@@ -226,7 +254,8 @@ fn path(node: &Node) -> String {
         Node::Index(of, position) => format!("{}[{position}]", path(of)),
         Node::Key(of, key) => format!("{}[{key:?}]", path(of)),
         Node::Joined(name) => name.clone(),
-        _ => "*".to_owned(),
+        Node::Element => "*".to_owned(),
+        _ => "(expression)".to_owned(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::operand::{List, Predicate};
 use super::plan::{AggregateColumn, Column, Join, Output, Refresh, Unnest, ViewPlan};
 use super::record::Record;
 use super::reference::resolve;
-use super::shape::{NotNull, Shape};
+use super::shape::{NotNull, Nullability, Nullable, Shape};
 use crate::ingest::Row;
 use std::marker::PhantomData;
 
@@ -74,6 +74,21 @@ impl<S, V: Row> ViewBuilder<S, V> {
     /// Refuses to be a view whose groups would have to be computed again (`incremental: strict`).
     pub fn strict(&mut self) {
         self.strict = true;
+    }
+
+    /// The same, but a row without elements stays, with a null one.
+    pub fn unnest_or_null<T: List>(&mut self, list: &Expr<T>) -> <T::Item as Shape>::Handle<Nullable> {
+        let list = list.clone().into_node();
+        self.unnest = Some(Unnest { list, keep_empty: true, with_index: false });
+        T::Item::handle(Node::Element)
+    }
+
+    /// The position of the element, from zero; null where there is none.
+    pub fn element_index<N: Nullability>(&mut self) -> Expr<N::Wrap<u64>> {
+        if let Some(unnest) = &mut self.unnest {
+            unnest.with_index = true;
+        }
+        Expr::new(Node::ElementIndex)
     }
 
     /// Keeps the rows after the unnest for which the condition holds.
@@ -143,6 +158,15 @@ impl<S, V: Row> ViewBuilder<S, V> {
         }
         joins.sort_by_key(|join: &Join| join.after_unnest);
         joins
+    }
+
+    /// The definition of a view with its source's rows.
+    #[must_use]
+    pub fn source_rows(self, table: &str, refresh: Refresh) -> Definition
+    where
+        S: Record,
+    {
+        self.finish(|_, _| Output::Source, table, refresh)
     }
 
     /// The definition of a view with one row per row.

@@ -70,3 +70,6 @@ fn on_key(
     let keys = (vec![reference], vec![column(key)]);
     Ok(LogicalPlanBuilder::from(rows).join_with_expr_keys(others, kind, keys, None)?.build()?)
 }
+
+#[cfg(test)]
+mod tests;

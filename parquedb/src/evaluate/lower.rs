@@ -84,7 +84,7 @@ impl<'a> Scope<'a> {
         Ok(match node {
             Node::Row => return Err(Error::invalid("a whole row cannot be used as a value")),
             Node::Element => column(ELEMENT_COLUMN),
-            Node::ElementIndex => column(ELEMENT_INDEX_COLUMN),
+            Node::ElementIndex => cast(column(ELEMENT_INDEX_COLUMN), DataType::UInt64),
             Node::SourceName => column(SOURCE_COLUMN),
             Node::Joined(name) => {
                 return Err(Error::invalid(format!("the whole row of `{name}` cannot be used as a value")));

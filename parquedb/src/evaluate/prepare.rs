@@ -2,12 +2,15 @@
 //! columns and aggregates are computed over.
 
 use super::join::{join, restrict};
-use super::lower::{ELEMENT_COLUMN, SOURCE_COLUMN, Scope, column};
+use super::lower::{ELEMENT_COLUMN, ELEMENT_INDEX_COLUMN, SOURCE_COLUMN, Scope, column};
 use crate::declare::definition::ViewDefinition;
 use crate::declare::node::Node;
+use crate::declare::plan::Unnest;
 use crate::error::{Error, Result};
-use datafusion::common::UnnestOptions;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use arrow::datatypes::DataType;
+use datafusion::common::{Column, NullHandling, UnnestOptions};
+use datafusion::functions_nested::expr_fn as nested;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use std::collections::BTreeSet;
 
 /// The rows a view is computed from: a plan for each place in its definition that names a member.
@@ -63,18 +66,34 @@ pub(crate) fn prepared_rows(view: &ViewDefinition, inputs: &Inputs) -> Result<Lo
         rows = rows.filter(condition)?;
     }
     if let Some(unnest) = &view.plan.unnest {
-        let element = Scope::new(rows.schema()).value(&unnest.list)?.alias(ELEMENT_COLUMN);
-        let mut columns = rows.schema().columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
-        columns.push(element);
-        let options = UnnestOptions::new().with_preserve_nulls(false);
-        rows = rows.project(columns)?.unnest_column_with_options(ELEMENT_COLUMN, options)?;
-        rows = joins(view, inputs, rows.build()?, true)?.into();
+        let rows_with_elements = elements(rows.build()?, unnest)?;
+        rows = joins(view, inputs, rows_with_elements, true)?.into();
     }
     if let Some(condition) = &view.plan.condition {
         let condition = Scope::new(rows.schema()).condition(condition)?;
         rows = rows.filter(condition)?;
     }
     Ok(rows.build()?)
+}
+
+/// One row for each element of a list.
+fn elements(rows: LogicalPlan, unnest: &Unnest) -> Result<LogicalPlan> {
+    let list = Scope::new(rows.schema()).value(&unnest.list)?;
+    let mut columns = rows.schema().columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
+    let mut lists = vec![Column::new_unqualified(ELEMENT_COLUMN)];
+    if unnest.with_index {
+        let positions =
+            nested::range(lit(0_i64), cast(nested::cardinality(list.clone()), DataType::Int64), lit(1_i64));
+        columns.push(positions.alias(ELEMENT_INDEX_COLUMN));
+        lists.push(Column::new_unqualified(ELEMENT_INDEX_COLUMN));
+    }
+    columns.push(list.alias(ELEMENT_COLUMN));
+    let empty = if unnest.keep_empty { NullHandling::PreserveAndExpandEmpty } else { NullHandling::Drop };
+    let options = UnnestOptions::new().with_null_handling(empty);
+    Ok(LogicalPlanBuilder::from(rows)
+        .project(columns)?
+        .unnest_columns_with_options(lists, options)?
+        .build()?)
 }
 
 /// The rows of all sources, each with what it refers to, but for what the elements of an `$unnest` refer to.
