@@ -1,7 +1,7 @@
 //! What can be said of each view: its state, its size, how far it is behind.
 
 use super::{At, Connection};
-use crate::commit::snapshot::{Snapshot, Table};
+use crate::commit::snapshot::{Snapshot, Table, removed_table};
 use crate::declare::definition::ViewDefinition;
 use crate::declare::plan::Refresh;
 use crate::error::Result;
@@ -12,8 +12,9 @@ use crate::maintain::freshness::freshness;
 use crate::maintain::schedule::next_due;
 use crate::types::Timestamp;
 use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{Int64Type, UInt64Type};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The status of a view.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -88,11 +89,14 @@ impl Connection {
                 (Freshness::Stale, Some(cursor)) => {
                     let (mut commits, mut rows) = (0, 0);
                     for (source, seen) in &cursor.sources {
-                        if let Some(table) = snapshot.tables.get(source) {
-                            let behind = self.behind(source, table, seen.seq).await?;
-                            commits += behind.0;
-                            rows += behind.1;
+                        // Rows that came, and rows that went.
+                        let mut of_source = BTreeSet::new();
+                        for name in [source.clone(), removed_table(source)] {
+                            if let Some(table) = snapshot.tables.get(&name) {
+                                rows += self.behind(&name, table, seen.seq, &mut of_source).await?;
+                            }
                         }
+                        commits += of_source.len() as u64;
                     }
                     Lag {
                         commits,
@@ -129,24 +133,25 @@ impl Connection {
         Ok(self.session().execute_logical_plan(plan).await?.count().await? as u64)
     }
 
-    /// The commits and rows of a source's table after commit `seq`.
-    async fn behind(&self, name: &str, source: &Table, seq: u64) -> Result<(u64, u64)> {
-        let mut commits = source.inline.iter().filter(|run| run.seq > seq).count() as u64;
-        let mut rows = source.inline.iter().filter(|run| run.seq > seq).map(|run| run.rows).sum::<u64>();
+    /// The rows of a table after commit `seq`, whose commits are put with the others.
+    async fn behind(&self, name: &str, source: &Table, seq: u64, commits: &mut BTreeSet<u64>) -> Result<u64> {
+        let inline = source.inline.iter().filter(|run| run.seq > seq);
+        commits.extend(inline.clone().map(|run| run.seq));
+        let mut rows = inline.map(|run| run.live_rows()).sum::<u64>();
         for file in source.files.iter().filter(|file| file.last_seq > seq) {
             if file.first_seq == file.last_seq || file.merged {
-                commits += 1;
-                rows += file.rows;
+                commits.insert(file.last_seq);
+                rows += file.live_rows();
                 continue;
             }
             let plan = commits_of(name, file, seq)?;
             let counts = self.session().execute_logical_plan(plan).await?.collect().await?;
             for batch in &counts {
-                commits += batch.num_rows() as u64;
+                commits.extend(batch.column(0).as_primitive::<UInt64Type>().values());
                 rows += arrow::compute::sum(batch.column(1).as_primitive::<Int64Type>()).unwrap_or(0) as u64;
             }
         }
-        Ok((commits, rows))
+        Ok(rows)
     }
 }
 

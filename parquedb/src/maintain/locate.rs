@@ -4,6 +4,7 @@
 //! row's position. A file never changes, so the index is right as long as there is memory for it. What the
 //! index gives is read and compared by value, and nothing else is read.
 
+mod bounds;
 mod index;
 mod keys;
 mod probes;
@@ -21,8 +22,9 @@ use arrow::array::{ArrayRef, AsArray, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt64Type};
 use arrow::record_batch::RecordBatch;
+use bounds::Bounds;
 use datafusion::prelude::SessionContext;
-use index::FileIndex;
+use index::{FileIndex, Known};
 use keys::Keys;
 use probes::Probes;
 use roaring::RoaringBitmap;
@@ -120,6 +122,7 @@ pub(crate) async fn locate(
         schema,
         keys: &keys,
         probes: Probes::new(&wanted, take),
+        bounds: Bounds::of(&keys, probes)?,
         fields: removed_schema(schema),
         found: Found::default(),
     };
@@ -153,6 +156,7 @@ struct Search<'a> {
     schema: &'a SchemaRef,
     keys: &'a Keys,
     probes: Probes<'a>,
+    bounds: Option<Bounds>,
     fields: SchemaRef,
     found: Found,
 }
@@ -194,7 +198,7 @@ impl Search<'_> {
         if self.probes.is_over() {
             return Ok(());
         }
-        let index = cache.of(session, self.name, self.keys, file).await?;
+        let Some(index) = self.index(cache, session, file).await? else { return Ok(()) };
         self.found.runs.push(RunId::File(file.path.clone()));
         let mut read = RoaringBitmap::new();
         loop {
@@ -207,6 +211,28 @@ impl Search<'_> {
             read |= candidates;
         }
         Ok(())
+    }
+
+    /// The index of a file; nothing when the file cannot have what is wanted.
+    async fn index(
+        &self,
+        cache: &LocateCache,
+        session: &SessionContext,
+        file: &Arc<DataFile>,
+    ) -> Result<Option<Arc<FileIndex>>> {
+        match cache.known(self.keys, file) {
+            Known::Index(index) => return Ok(Some(index)),
+            Known::Bounds(least, greatest) if !self.probes.any_between(&least, &greatest) => return Ok(None),
+            Known::Bounds(..) => {}
+            Known::Nothing => {
+                if let Some(bounds) = &self.bounds
+                    && !bounds.are_in(session, self.name, file).await?
+                {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(cache.build(session, self.name, self.keys, file).await?))
     }
 
     /// The positions to look at: live rows that may be equal to what is still wanted.

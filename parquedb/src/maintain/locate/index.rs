@@ -22,6 +22,17 @@ pub(super) struct FileIndex {
     hashes: Vec<u64>,
     /// The position of the row with the hash in the same place; ascending among equal hashes.
     positions: Vec<u32>,
+    /// The least and the greatest value.
+    bounds: (Arc<[u8]>, Arc<[u8]>),
+}
+
+/// What is known of a file.
+#[derive(Debug)]
+pub(super) enum Known {
+    Index(Arc<FileIndex>),
+    /// Only the least and the greatest value.
+    Bounds(Arc<[u8]>, Arc<[u8]>),
+    Nothing,
 }
 
 impl FileIndex {
@@ -32,14 +43,24 @@ impl FileIndex {
         let columns = columns.chain([column(POSITION_COLUMN)]).collect::<Vec<_>>();
         let plan = LogicalPlanBuilder::from(rows).project(columns)?.build()?;
         let mut batches = session.execute_logical_plan(plan).await?.execute_stream().await?;
+        let (mut least, mut greatest): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
         let mut entries = Vec::with_capacity(usize::try_from(file.rows).unwrap_or_default());
         while let Some(batch) = batches.next().await.transpose()? {
             let positions = batch.column_by_name(POSITION_COLUMN);
             let positions = positions.and_then(|positions| positions.as_primitive_opt::<Int64Type>());
             let positions = positions
                 .ok_or_else(|| Error::corrupt(format!("{} was read without positions", file.path)))?;
-            for (at, row) in positions.values().iter().zip(&keys.rows(&batch)?) {
+            let rows = keys.rows(&batch)?;
+            for (at, row) in positions.values().iter().zip(&rows) {
                 entries.push((hash(row.data()), position(*at, table)?));
+            }
+            if let (Some(first), Some(last)) = (rows.iter().min(), rows.iter().max()) {
+                if least.as_ref().is_none_or(|least| first.data() < least.as_slice()) {
+                    least = Some(first.data().to_vec());
+                }
+                if greatest.as_ref().is_none_or(|greatest| last.data() > greatest.as_slice()) {
+                    greatest = Some(last.data().to_vec());
+                }
             }
             tokio::task::yield_now().await;
         }
@@ -53,7 +74,8 @@ impl FileIndex {
         }
         entries.sort_unstable();
         let (hashes, positions) = entries.into_iter().unzip();
-        Ok(Self { hashes, positions })
+        let bounds = (least.unwrap_or_default().into(), greatest.unwrap_or_default().into());
+        Ok(Self { hashes, positions, bounds })
     }
 
     /// The positions of the rows that may have a value.
@@ -76,6 +98,12 @@ struct IndexKey {
     columns: SchemaRef,
 }
 
+impl IndexKey {
+    fn of(keys: &Keys, file: &DataFile) -> Self {
+        Self { path: file.path.clone(), columns: Arc::clone(keys.schema()) }
+    }
+}
+
 /// Indexes of data files, as many as fit.
 #[derive(Debug)]
 pub(crate) struct LocateCache {
@@ -86,6 +114,8 @@ pub(crate) struct LocateCache {
 #[derive(Debug, Default)]
 struct Kept {
     indexes: HashMap<IndexKey, (Arc<FileIndex>, u64)>,
+    /// Also of files whose index is not kept.
+    bounds: HashMap<IndexKey, (Arc<[u8]>, Arc<[u8]>)>,
     bytes: usize,
     /// How often an index was asked for: the time by which the oldest is found.
     uses: u64,
@@ -93,6 +123,9 @@ struct Kept {
 
 /// Memory for indexes, in bytes: of about twenty million rows.
 const LIMIT: usize = 256 << 20;
+
+/// Of so many files the least and the greatest value are kept.
+const MOST_BOUNDS: usize = 1 << 16;
 
 impl Default for LocateCache {
     fn default() -> Self {
@@ -106,23 +139,43 @@ impl LocateCache {
         Self { limit, kept: Mutex::default() }
     }
 
-    /// The index of a file, which is built when it is not kept.
-    pub(super) async fn of(
+    /// What is known of a file without reading it.
+    pub(super) fn known(&self, keys: &Keys, file: &DataFile) -> Known {
+        let key = IndexKey::of(keys, file);
+        let mut kept = self.kept();
+        match (kept.get(&key), kept.bounds.get(&key)) {
+            (Some(index), _) => Known::Index(index),
+            (None, Some((least, greatest))) => Known::Bounds(Arc::clone(least), Arc::clone(greatest)),
+            (None, None) => Known::Nothing,
+        }
+    }
+
+    /// Builds the index of a file, and keeps it if it fits.
+    pub(super) async fn build(
         &self,
         session: &SessionContext,
         table: &str,
         keys: &Keys,
         file: &Arc<DataFile>,
     ) -> Result<Arc<FileIndex>> {
-        let key = IndexKey { path: file.path.clone(), columns: Arc::clone(keys.schema()) };
-        if let Some(index) = self.kept().get(&key) {
-            return Ok(index);
-        }
+        let key = IndexKey::of(keys, file);
         let index = Arc::new(FileIndex::build(session, table, keys, file).await?);
-        if index.bytes() <= self.limit {
-            self.kept().insert(key, Arc::clone(&index), self.limit);
+        let mut kept = self.kept();
+        if kept.bounds.len() >= MOST_BOUNDS {
+            kept.bounds.clear();
         }
+        kept.bounds.insert(key.clone(), index.bounds.clone());
+        if index.bytes() <= self.limit {
+            kept.insert(key, Arc::clone(&index), self.limit);
+        }
+        drop(kept);
         Ok(index)
+    }
+
+    /// Files whose index is kept.
+    #[cfg(test)]
+    pub(super) fn files(&self) -> usize {
+        self.kept().indexes.len()
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {

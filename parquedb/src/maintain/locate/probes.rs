@@ -51,6 +51,12 @@ impl<'a> Probes<'a> {
         })
     }
 
+    /// Whether a value that is wanted lies between two.
+    pub(super) fn any_between(&self, least: &[u8], greatest: &[u8]) -> bool {
+        let open = self.groups.iter().filter(|(_, group)| !group.probes.is_empty());
+        open.into_iter().any(|(value, _)| (least..=greatest).contains(value))
+    }
+
     /// Gives a live row of some value to a probe that wants one.
     pub(super) fn take(&mut self, value: &[u8]) -> Option<usize> {
         let group = self.groups.get_mut(value)?;

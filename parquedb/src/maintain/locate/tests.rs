@@ -262,6 +262,38 @@ async fn located_rows_are_those_of_a_search_through_all_rows_truth() {
 }
 
 #[tokio::test]
+async fn files_that_cannot_have_a_row_are_not_read() {
+    let log = open(1 << 20).await;
+    let mut random = Random::new(5);
+    for part in 0..3 {
+        let rows: Vec<Row> = (part * 100..part * 100 + 100).map(|uid| random_row(&mut random, uid)).collect();
+        log.commit(write(vec![batch(&rows)])).await.unwrap();
+        log.flush().await.unwrap();
+    }
+    let session = session(log.store().object_store(), 2).unwrap();
+    let snapshot = log.snapshot();
+    let (schema, table) = (batch(&[]).schema(), &snapshot.tables[TABLE]);
+    for (limit, uids, found, files) in [
+        (1 << 20, vec![150, 151, 9], 3, 2),
+        // Of the last file nothing is found, but it has rows between the least and the greatest.
+        (1 << 20, vec![150, 199, 300], 2, 2),
+        (1 << 20, vec![301], 0, 0),
+        // Without memory for any index.
+        (0, vec![99, 250], 2, 0),
+    ] {
+        let cache = LocateCache::new(limit);
+        let probes: Vec<Row> = uids.iter().map(|uid| random_row(&mut random, *uid)).collect();
+        let (probes, by) = (batch(&probes), ["uid".to_owned()]);
+        for take in [Take::All, Take::OneEach, Take::All] {
+            let located = locate(&cache, &session, TABLE, &schema, table, &by, &probes, take).await.unwrap();
+            assert_eq!(located.rows.num_rows(), found, "{uids:?} {take:?}");
+            assert_eq!(located.missing.len(), uids.len() - found, "{uids:?} {take:?}");
+            assert_eq!(cache.files(), files, "{uids:?} {take:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn columns_that_are_not_there_are_named() {
     let log = open(1 << 20).await;
     let schema = batch(&[]).schema();
