@@ -22,7 +22,7 @@ use arrow::array::{ArrayRef, AsArray, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt64Type};
 use arrow::record_batch::RecordBatch;
-use bounds::Bounds;
+use bounds::ColumnValues;
 use datafusion::prelude::SessionContext;
 use index::{FileIndex, Known};
 use keys::Keys;
@@ -122,7 +122,7 @@ pub(crate) async fn locate(
         schema,
         keys: &keys,
         probes: Probes::new(&wanted, take),
-        bounds: Bounds::of(&keys, probes)?,
+        values: ColumnValues::of(&keys, probes)?,
         fields: removed_schema(schema),
         found: Found::default(),
     };
@@ -156,7 +156,7 @@ struct Search<'a> {
     schema: &'a SchemaRef,
     keys: &'a Keys,
     probes: Probes<'a>,
-    bounds: Option<Bounds>,
+    values: Option<ColumnValues>,
     fields: SchemaRef,
     found: Found,
 }
@@ -222,11 +222,12 @@ impl Search<'_> {
     ) -> Result<Option<Arc<FileIndex>>> {
         match cache.known(self.keys, file) {
             Known::Index(index) => return Ok(Some(index)),
-            Known::Bounds(least, greatest) if !self.probes.any_between(&least, &greatest) => return Ok(None),
-            Known::Bounds(..) => {}
+            Known::Range(range) if !self.probes.any_in(&range) => return Ok(None),
+            Known::Range(_) => {}
             Known::Nothing => {
-                if let Some(bounds) = &self.bounds
-                    && !bounds.are_in(session, self.name, file).await?
+                if let Some(values) = &self.values
+                    && let Some(range) = cache.range(session, values, file).await?
+                    && !values.any_in(&range)
                 {
                     return Ok(None);
                 }

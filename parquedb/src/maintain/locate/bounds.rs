@@ -1,29 +1,33 @@
-//! Which files cannot have what is looked for: told by the least and the greatest value, without reading more.
+//! Which files cannot have what is looked for: told by the least and the greatest value of a column, which
+//! Parquet's statistics have.
 
 use super::keys::{Keys, column};
 use crate::commit::snapshot::DataFile;
 use crate::error::Result;
-use crate::evaluate::lower;
-use crate::evaluate::scan;
-use arrow::array::Array;
+use crate::evaluate::session::store_url;
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use arrow::row::{RowConverter, SortField};
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
+use arrow::row::{RowConverter, Rows, SortField};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
+use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use std::sync::Arc;
 
-/// The least and the greatest value of a column in all probes, where Parquet's statistics can be compared
-/// with them.
+/// The least and the greatest value, as bytes in the same order.
+pub(super) type Range = (Arc<[u8]>, Arc<[u8]>);
+
+/// The values of one column in all probes: of the first one that has statistics in files.
 #[derive(Debug)]
-pub(super) struct Bounds {
-    schema: SchemaRef,
-    within: Expr,
+pub(super) struct ColumnValues {
+    column: SchemaRef,
+    converter: RowConverter,
+    values: Rows,
 }
 
-impl Bounds {
-    /// Of the first column that has some.
+impl ColumnValues {
     pub(super) fn of(keys: &Keys, probes: &RecordBatch) -> Result<Option<Self>> {
         for field in keys.schema().fields() {
             let values = column(probes, field)?;
@@ -34,33 +38,51 @@ impl Bounds {
                     field.data_type(),
                     DataType::Utf8 | DataType::Binary | DataType::Decimal128(_, _)
                 );
-            if !is_ordered || values.is_empty() || values.null_count() > 0 {
-                continue;
+            if is_ordered && values.null_count() == 0 {
+                let column = Arc::new(Schema::new(vec![Arc::clone(field)]));
+                let converter = RowConverter::new(vec![SortField::new(field.data_type().clone())])?;
+                let values = converter.convert_columns(&[values])?;
+                return Ok(Some(Self { column, converter, values }));
             }
-            let converter = RowConverter::new(vec![SortField::new(field.data_type().clone())])?;
-            let rows = converter.convert_columns(&[Arc::clone(&values)])?;
-            let at = |pick: Option<(usize, _)>| pick.map_or(0, |(at, _)| at);
-            let least = at(rows.iter().enumerate().min_by(|(_, one), (_, other)| one.cmp(other)));
-            let greatest = at(rows.iter().enumerate().max_by(|(_, one), (_, other)| one.cmp(other)));
-            let value = |at| Ok::<_, crate::Error>(lit(ScalarValue::try_from_array(&values, at)?));
-            return Ok(Some(Self {
-                schema: Arc::new(Schema::new(vec![Arc::clone(field)])),
-                within: lower::column(field.name()).between(value(least)?, value(greatest)?),
-            }));
         }
         Ok(None)
     }
 
-    /// Whether a file has a row between the two. Mostly its statistics tell.
-    pub(super) async fn are_in(
-        &self,
-        session: &SessionContext,
-        table: &str,
-        file: &Arc<DataFile>,
-    ) -> Result<bool> {
-        let rows = scan::rows_at(table, &self.schema, file, None)?;
-        let rows = LogicalPlanBuilder::from(rows).filter(self.within.clone())?.limit(0, Some(1))?.build()?;
-        let found = session.execute_logical_plan(rows).await?.collect().await?;
-        Ok(found.iter().any(|batch| batch.num_rows() > 0))
+    /// The column.
+    pub(super) fn column(&self) -> &SchemaRef {
+        &self.column
+    }
+
+    /// Whether a value is in the range.
+    pub(super) fn any_in(&self, (least, greatest): &Range) -> bool {
+        self.values.iter().any(|value| (least.as_ref()..=greatest.as_ref()).contains(&value.data()))
+    }
+
+    /// The range of the column's values in a file, by its statistics. Nothing where they do not tell.
+    pub(super) async fn range_in(&self, session: &SessionContext, file: &DataFile) -> Result<Option<Range>> {
+        let runtime = session.runtime_env();
+        let store = runtime.object_store(store_url()?)?;
+        let object = PartitionedFile::new(file.path.clone(), file.size).object_meta;
+        let metadata = DFParquetMetadata::new(store.as_ref(), &object)
+            .with_file_metadata_cache(Some(runtime.cache_manager.get_file_metadata_cache()));
+        let schema = metadata.fetch_schema().await?;
+        let metadata = metadata.fetch_metadata().await?;
+        let wanted = self.column.field(0);
+        if !schema.field_with_name(wanted.name()).is_ok_and(|found| found.data_type() == wanted.data_type()) {
+            return Ok(None);
+        }
+        let parquet = metadata.file_metadata().schema_descr();
+        let statistics =
+            StatisticsConverter::try_new(wanted.name(), &schema, parquet).map_err(DataFusionError::from)?;
+        let least = statistics.row_group_mins(metadata.row_groups()).map_err(DataFusionError::from)?;
+        let greatest = statistics.row_group_maxes(metadata.row_groups()).map_err(DataFusionError::from)?;
+        let all = |values: &ArrayRef| values.null_count() == 0 && values.data_type() == wanted.data_type();
+        if !all(&least) || !all(&greatest) {
+            return Ok(None);
+        }
+        let (least, greatest) =
+            (self.converter.convert_columns(&[least])?, self.converter.convert_columns(&[greatest])?);
+        let least = least.iter().min().map(|row| Arc::from(row.data()));
+        Ok(least.zip(greatest.iter().max().map(|row| Arc::from(row.data()))))
     }
 }

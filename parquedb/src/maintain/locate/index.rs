@@ -1,5 +1,6 @@
 //! Indexes of data files in memory: by the hash of some columns to the position.
 
+use super::bounds::{ColumnValues, Range};
 use super::keys::Keys;
 use super::position;
 use super::probes::hash;
@@ -22,8 +23,7 @@ pub(super) struct FileIndex {
     hashes: Vec<u64>,
     /// The position of the row with the hash in the same place; ascending among equal hashes.
     positions: Vec<u32>,
-    /// The least and the greatest value.
-    bounds: (Arc<[u8]>, Arc<[u8]>),
+    range: Range,
 }
 
 /// What is known of a file.
@@ -31,7 +31,7 @@ pub(super) struct FileIndex {
 pub(super) enum Known {
     Index(Arc<FileIndex>),
     /// Only the least and the greatest value.
-    Bounds(Arc<[u8]>, Arc<[u8]>),
+    Range(Range),
     Nothing,
 }
 
@@ -74,8 +74,8 @@ impl FileIndex {
         }
         entries.sort_unstable();
         let (hashes, positions) = entries.into_iter().unzip();
-        let bounds = (least.unwrap_or_default().into(), greatest.unwrap_or_default().into());
-        Ok(Self { hashes, positions, bounds })
+        let range = (least.unwrap_or_default().into(), greatest.unwrap_or_default().into());
+        Ok(Self { hashes, positions, range })
     }
 
     /// The positions of the rows that may have a value.
@@ -114,8 +114,8 @@ pub(crate) struct LocateCache {
 #[derive(Debug, Default)]
 struct Kept {
     indexes: HashMap<IndexKey, (Arc<FileIndex>, u64)>,
-    /// Also of files whose index is not kept.
-    bounds: HashMap<IndexKey, (Arc<[u8]>, Arc<[u8]>)>,
+    /// Of files whose index is not kept, too; nothing where their statistics do not tell it.
+    ranges: HashMap<IndexKey, Option<Range>>,
     bytes: usize,
     /// How often an index was asked for: the time by which the oldest is found.
     uses: u64,
@@ -124,8 +124,8 @@ struct Kept {
 /// Memory for indexes, in bytes: of about twenty million rows.
 const LIMIT: usize = 256 << 20;
 
-/// Of so many files the least and the greatest value are kept.
-const MOST_BOUNDS: usize = 1 << 16;
+/// Of so many files and columns the range of values is kept.
+const MOST_RANGES: usize = 1 << 16;
 
 impl Default for LocateCache {
     fn default() -> Self {
@@ -143,11 +143,27 @@ impl LocateCache {
     pub(super) fn known(&self, keys: &Keys, file: &DataFile) -> Known {
         let key = IndexKey::of(keys, file);
         let mut kept = self.kept();
-        match (kept.get(&key), kept.bounds.get(&key)) {
+        match (kept.get(&key), kept.ranges.get(&key)) {
             (Some(index), _) => Known::Index(index),
-            (None, Some((least, greatest))) => Known::Bounds(Arc::clone(least), Arc::clone(greatest)),
-            (None, None) => Known::Nothing,
+            (None, Some(Some(range))) => Known::Range(range.clone()),
+            (None, _) => Known::Nothing,
         }
+    }
+
+    /// The range of one column's values in a file.
+    pub(super) async fn range(
+        &self,
+        session: &SessionContext,
+        values: &ColumnValues,
+        file: &DataFile,
+    ) -> Result<Option<Range>> {
+        let key = IndexKey { path: file.path.clone(), columns: Arc::clone(values.column()) };
+        if let Some(known) = self.kept().ranges.get(&key) {
+            return Ok(known.clone());
+        }
+        let range = values.range_in(session, file).await?;
+        self.kept().insert_range(key, range.clone());
+        Ok(range)
     }
 
     /// Builds the index of a file, and keeps it if it fits.
@@ -161,10 +177,7 @@ impl LocateCache {
         let key = IndexKey::of(keys, file);
         let index = Arc::new(FileIndex::build(session, table, keys, file).await?);
         let mut kept = self.kept();
-        if kept.bounds.len() >= MOST_BOUNDS {
-            kept.bounds.clear();
-        }
-        kept.bounds.insert(key.clone(), index.bounds.clone());
+        kept.insert_range(key.clone(), Some(index.range.clone()));
         if index.bytes() <= self.limit {
             kept.insert(key, Arc::clone(&index), self.limit);
         }
@@ -189,6 +202,13 @@ impl Kept {
         let (index, used) = self.indexes.get_mut(key)?;
         *used = self.uses;
         Some(Arc::clone(index))
+    }
+
+    fn insert_range(&mut self, key: IndexKey, range: Option<Range>) {
+        if self.ranges.len() >= MOST_RANGES {
+            self.ranges.clear();
+        }
+        self.ranges.insert(key, range);
     }
 
     fn insert(&mut self, key: IndexKey, index: Arc<FileIndex>, limit: usize) {

@@ -1,6 +1,7 @@
 //! The values that are looked for, and which of them were found.
 
 use super::Take;
+use super::bounds::Range;
 use arrow::row::Rows;
 use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
@@ -51,10 +52,10 @@ impl<'a> Probes<'a> {
         })
     }
 
-    /// Whether a value that is wanted lies between two.
-    pub(super) fn any_between(&self, least: &[u8], greatest: &[u8]) -> bool {
+    /// Whether a value that is wanted is in a range.
+    pub(super) fn any_in(&self, (least, greatest): &Range) -> bool {
         let open = self.groups.iter().filter(|(_, group)| !group.probes.is_empty());
-        open.into_iter().any(|(value, _)| (least..=greatest).contains(value))
+        open.into_iter().any(|(value, _)| (least.as_ref()..=greatest.as_ref()).contains(value))
     }
 
     /// Gives a live row of some value to a probe that wants one.
