@@ -21,15 +21,17 @@ const ADDITIONS_BEFORE_CARRY: u16 = 1000;
 /// The last limb of the window takes no more than this before all limbs are kept.
 const WINDOW_LIMIT: i64 = 1 << 60;
 
+/// Where the window begins that no limb is in.
+const NOWHERE: u32 = 1 << 16;
+
 /// The sum of a group: `W` limbs in place.
 #[derive(Debug, Clone)]
 pub(crate) struct ExactSum<const W: usize> {
-    /// The limbs from `first` on, while `all` is empty.
+    /// The limbs from `first` on, while there are not `all`.
     window: [i64; W],
-    first: usize,
+    first: u32,
     additions: u16,
-    started: bool,
-    all: Vec<i64>,
+    all: Option<Box<[i64; LIMBS]>>,
     special: Option<Box<Special>>,
 }
 
@@ -53,7 +55,7 @@ pub(crate) struct Total {
 
 impl<const W: usize> Default for ExactSum<W> {
     fn default() -> Self {
-        Self { window: [0; W], first: 0, additions: 0, started: false, all: Vec::new(), special: None }
+        Self { window: [0; W], first: NOWHERE, additions: 0, all: None, special: None }
     }
 }
 
@@ -89,8 +91,9 @@ impl<const W: usize> ExactSum<W> {
         let (position, negative) = (left_at + right_at, left_negative != right_negative);
         #[expect(clippy::cast_possible_truncation, reason = "both halves are below 2^53")]
         let (low, high) = ((product & ((1 << 53) - 1)) as u64, (product >> 53) as u64);
-        self.add_at(high, position + 53, negative);
+        // The lower half first, because the window begins at the first limb.
         self.add_at(low, position, negative);
+        self.add_at(high, position + 53, negative);
     }
 
     /// Adds `integer` (below 2^53) times two to the power of `position`.
@@ -103,8 +106,9 @@ impl<const W: usize> ExactSum<W> {
         #[expect(clippy::cast_possible_wrap, reason = "both are below 2^53")]
         let (low, high) = (((integer << shift) & 0xffff_ffff) as i64, (integer >> (32 - shift)) as i64);
         let (low, high) = if negative { (-low, -high) } else { (low, high) };
-        let index = limb.wrapping_sub(self.first);
-        if self.all.is_empty() && self.started && index < W - 1 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 136")]
+        let index = (limb as u32).wrapping_sub(self.first) as usize;
+        if index < W - 1 {
             self.window[index] += low;
             self.window[index + 1] += high;
         } else {
@@ -122,36 +126,37 @@ impl<const W: usize> ExactSum<W> {
         if value == 0 {
             return;
         }
-        if !self.started {
-            self.started = true;
-            self.first = limb.saturating_sub(1).min(LIMBS - W);
+        if self.first == NOWHERE && self.all.is_none() {
+            self.first = u32::try_from(limb.saturating_sub(W / 4).min(LIMBS - W)).unwrap_or_default();
         }
-        let index = limb.wrapping_sub(self.first);
-        if self.all.is_empty() && index < W {
-            self.window[index] += value;
-        } else {
-            self.keep_all();
-            self.all[limb] += value;
+        #[expect(clippy::cast_possible_truncation, reason = "below 136")]
+        let index = (limb as u32).wrapping_sub(self.first) as usize;
+        match self.window.get_mut(index) {
+            Some(kept) => *kept += value,
+            None => self.keep_all()[limb] += value,
         }
     }
 
-    fn keep_all(&mut self) {
-        if self.all.is_empty() {
-            self.all = vec![0; LIMBS];
-            self.all[self.first..self.first + W].copy_from_slice(&self.window);
-        }
+    fn keep_all(&mut self) -> &mut [i64; LIMBS] {
+        let (first, window) = (std::mem::replace(&mut self.first, NOWHERE) as usize, &self.window);
+        self.all.get_or_insert_with(|| {
+            let mut all = Box::new([0; LIMBS]);
+            if let Some(limbs) = all.get_mut(first..first + W) {
+                limbs.copy_from_slice(window);
+            }
+            all
+        })
     }
 
     fn carry(&mut self) {
         self.additions = 0;
-        if self.all.is_empty() {
+        if self.all.is_none() {
             carry(&mut self.window);
             if self.window[W - 1].abs() < WINDOW_LIMIT {
                 return;
             }
-            self.keep_all();
         }
-        carry(&mut self.all);
+        carry(self.keep_all());
     }
 
     #[cold]
@@ -187,8 +192,10 @@ impl<const W: usize> ExactSum<W> {
     /// The sum so far.
     pub(crate) fn total(&self) -> Total {
         let special = self.special.as_deref().copied().unwrap_or_default();
-        let (mut first, mut limbs) =
-            if self.all.is_empty() { (self.first, self.window.to_vec()) } else { (0, self.all.clone()) };
+        let (mut first, mut limbs) = match &self.all {
+            None => (self.first as usize, self.window.to_vec()),
+            Some(all) => (0, all.to_vec()),
+        };
         // The last limb may hold more than 32 bits.
         limbs.extend([0, 0]);
         carry(&mut limbs);

@@ -52,34 +52,6 @@ pub(crate) struct Mergeable {
     pub(crate) holds: &'static str,
 }
 
-/// What the removal of a row costs an aggregate.
-#[allow(dead_code, reason = "for `explain()`, which is being built")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Removal {
-    /// The row's state is subtracted from its group's.
-    Subtracted,
-    /// The row's group is computed again from its rows.
-    Recomputed,
-}
-
-#[allow(dead_code, reason = "for `explain()`, which is being built")]
-impl Mergeable {
-    /// What a removal costs.
-    pub(crate) fn removal(&self) -> Removal {
-        let subtracted = self.states.iter().all(|state| state.negate.is_some());
-        if subtracted { Removal::Subtracted } else { Removal::Recomputed }
-    }
-
-    /// The state and the cost of a removal in words, for `explain()`.
-    pub(crate) fn explain(&self) -> String {
-        let removal = match self.removal() {
-            Removal::Subtracted => "removed rows are subtracted",
-            Removal::Recomputed => "the groups of removed rows are computed again",
-        };
-        format!("{}; {removal}", self.holds)
-    }
-}
-
 /// The number of rows of each group: what keeps a group in the view.
 pub(crate) fn rows() -> State {
     counts::counting(ROWS_COLUMN, count(lit(1_i64)))

@@ -188,6 +188,8 @@ pub(crate) struct StoredColumn {
     /// A part of a group's state.
     pub(crate) is_state: bool,
     pub(crate) takes_rows_back: bool,
+    /// What the states of its aggregate hold, in words.
+    pub(crate) holds: &'static str,
 }
 
 /// The columns that a view stores.
@@ -196,6 +198,7 @@ pub(crate) fn stored_columns_of(view: &ViewDefinition, inputs: &Inputs) -> Resul
         owner: field.name().clone(),
         field: field.clone(),
         is_state: false,
+        holds: "",
         takes_rows_back: true,
     };
     let Output::Groups { keys, aggregates } = &view.plan.output else {
@@ -204,16 +207,17 @@ pub(crate) fn stored_columns_of(view: &ViewDefinition, inputs: &Inputs) -> Resul
     let input = prepared_rows(view, inputs)?;
     let mut columns =
         keys.iter().map(|key| declared(&view.schema, &key.name).map(plain)).collect::<Result<Vec<_>>>()?;
-    let state = |owner: &str, state: State| StoredColumn {
+    let state = |owner: &str, holds: &'static str, state: State| StoredColumn {
         owner: owner.to_owned(),
         field: state.field,
         is_state: true,
+        holds,
         takes_rows_back: state.negate.is_some(),
     };
-    columns.push(state(ROWS_COLUMN, state::rows()));
+    columns.push(state(ROWS_COLUMN, "the number of rows, which keeps the group", state::rows()));
     for aggregate in aggregates {
-        let states = state::mergeable(aggregate, input.schema())?.states;
-        columns.extend(states.into_iter().map(|part| state(&aggregate.name, part)));
+        let Mergeable { states, holds, .. } = state::mergeable(aggregate, input.schema())?;
+        columns.extend(states.into_iter().map(|part| state(&aggregate.name, holds, part)));
     }
     Ok(columns)
 }

@@ -4,6 +4,7 @@ use crate::declare::definition::{Definition, ViewDefinition};
 use crate::declare::plan::{Output, Refresh};
 use crate::error::{Error, Result};
 use crate::evaluate::catalog::Catalog;
+use crate::evaluate::state::ROWS_COLUMN;
 use crate::evaluate::view::{self, StoredColumn};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
@@ -128,18 +129,19 @@ fn quoted(names: &[String]) -> String {
 
 fn columns(catalog: &Catalog, view: &ViewDefinition) -> Result<Vec<ExplainedColumn>> {
     let stored = view::stored_columns_of(view, &catalog.no_inputs(view)?)?;
-    let explained = stored.into_iter().map(|StoredColumn { field, owner, is_state, takes_rows_back }| {
-        let what = match (is_state, takes_rows_back) {
-            (false, _) if view::groups(view) => "group key".to_owned(),
-            (false, _) => "column".to_owned(),
-            (true, _) if field.name() == &owner && owner.starts_with("__") => {
-                "number of rows, which keeps the group".to_owned()
-            }
-            (true, true) => format!("state of `{owner}`, from which rows can be taken away"),
-            (true, false) => format!("state of `{owner}`, from which rows cannot be taken away"),
-        };
-        ExplainedColumn { name: field.name().clone(), data_type: field.data_type().to_string(), what }
-    });
+    let explained =
+        stored.into_iter().map(|StoredColumn { field, owner, is_state, takes_rows_back, holds }| {
+            let what = match (is_state, takes_rows_back) {
+                (false, _) if view::groups(view) => "group key".to_owned(),
+                (false, _) => "column".to_owned(),
+                (true, _) if owner == ROWS_COLUMN => holds.to_owned(),
+                (true, true) => format!("state of `{owner}` ({holds}), from which rows can be taken away"),
+                (true, false) => {
+                    format!("state of `{owner}` ({holds}), from which rows cannot be taken away")
+                }
+            };
+            ExplainedColumn { name: field.name().clone(), data_type: field.data_type().to_string(), what }
+        });
     Ok(explained.collect())
 }
 

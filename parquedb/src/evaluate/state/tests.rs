@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod floats;
+mod golden;
 mod harness;
 mod numbers;
 mod picks;

@@ -74,7 +74,7 @@ impl Tried {
         })
     }
 
-    fn stored_schema(&self) -> SchemaRef {
+    pub(super) fn stored_schema(&self) -> SchemaRef {
         let mut fields = vec![Field::new("g", DataType::Int64, false)];
         fields.extend(self.states.iter().map(|state| state.field.clone()));
         Arc::new(Schema::new(fields))
