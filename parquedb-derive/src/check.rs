@@ -95,12 +95,20 @@ fn sources(view: &mut View, errors: &mut Errors) {
             ),
         );
     }
-    let having = view.having.as_ref().and_then(Expr::source_name);
-    if let Some(span) = having {
-        errors.at(
-            span,
+    let Some(having) = &view.having else { return };
+    let mut mistakes = Vec::new();
+    having.walk(&mut |part| match part {
+        Expr::Source(span) => mistakes.push((
+            *span,
             "`$having` tests the view's own columns: give `$source` a name in `$groupBy` and use that",
-        );
+        )),
+        Expr::InMembers { span, .. } => {
+            mistakes.push((*span, "`$having` tests the view's own columns: look for keys in `$filter`"));
+        }
+        _ => {}
+    });
+    if !mistakes.is_empty() {
+        mistakes.into_iter().for_each(|(span, message)| errors.at(span, message));
         view.having = None;
     }
 }

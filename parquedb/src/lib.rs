@@ -119,7 +119,7 @@ pub mod __private {
     pub use crate::declare::node::{Function, Node};
     pub use crate::declare::plan::Refresh;
     pub use crate::declare::record::{FieldAt, Keyed, Record, Referable, index_of};
-    pub use crate::declare::reference::{among_members, member_row, target_has_key};
+    pub use crate::declare::reference::{among_members, is_reference, member_row, target_has_key};
     pub use crate::declare::shape::{NotNull, Nullability, Nullable, Shape, Unknown};
     pub use crate::declare::sources::{MemberOf, members_are_declared, same_type, source_name};
     pub use crate::declare::view::{Changes, ViewBuilder, ViewRecord, is_container};

@@ -97,6 +97,31 @@ impl<'a> Scope<'a> {
         value
     }
 
+    /// Checks that no path of a condition over the view's own rows looks through a reference.
+    pub(crate) fn only_own_columns(&mut self, condition: Option<&Expr>) {
+        let mut paths = Vec::new();
+        if let Some(condition) = condition {
+            condition.walk(&mut |part| {
+                if let Expr::Path(path) = part {
+                    paths.push(path);
+                }
+            });
+        }
+        for path in paths {
+            let message = format!(
+                "view `{}`: `$having` tests the view's own columns, but `{text}` looks through a reference: make it \
+                 a key of `$groupBy` and test that",
+                self.view.name,
+                text = path.text(),
+            );
+            for holder in self.holders(path, false) {
+                self.tokens.extend(quote_spanned! {self.view.name.span()=>
+                    const _: () = ::std::assert!(!::parquedb::__private::is_reference::<#holder>(), #message);
+                });
+            }
+        }
+    }
+
     pub(crate) fn source(&self) -> Ident {
         self.source.clone()
     }

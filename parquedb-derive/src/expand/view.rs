@@ -97,6 +97,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
             __plan.having(#having);
         }
     });
+    rows.only_own_columns(view.having.as_ref());
 
     let groups = view.group_by.is_some() || view.compute.is_some();
     let passes = passes(view);

@@ -4,7 +4,7 @@ use super::expr::{Expr, Handle, Order, all};
 use super::node::{Function, Literal, Node, Referred};
 use super::operand::{Comparable, Constant, Operand, Ordered};
 use super::plan::Join;
-use super::record::{Keyed, Referable};
+use super::record::{Keyed, Record, Referable};
 use super::shape::{NotNull, Nullability, Nullable, Shape, Unknown};
 use crate::ingest::NotOptional;
 use crate::types::Ref;
@@ -178,6 +178,12 @@ where
     T::Target: Referable<Key: NotOptional>,
     T::Item: Shape<Target: Referable<Key: NotOptional>>,
 {
+}
+
+/// Whether a field of this type is a reference.
+#[must_use]
+pub const fn is_reference<T: Shape>() -> bool {
+    !<T::Target as Record>::KEYS.is_empty()
 }
 
 /// The row of `T` whose key a value is.
