@@ -4,6 +4,7 @@
 use parquedb::{Collection, CompactOptions, Decimal, Timestamp, database, views};
 
 #[derive(Collection, Clone, Debug, Default, PartialEq)]
+#[collection(key = id)]
 pub(crate) struct Trade {
     pub(crate) id: u64,
     pub(crate) market: String,
@@ -50,6 +51,32 @@ views! {
             prices: $histogram(price, [10, 20.5]),
         },
     }
+    /// Aggregates from which a removed row is subtracted: another one would be refused.
+    pub(crate) Subtracted: {
+        $from: Trade,
+        $groupBy: [market],
+        $compute: {
+            trades: $count(*),
+            traders: $countDistinct(trader),
+            volume: $sum(price),
+            sizes: $sum(size),
+            mean: $avg(price),
+            mean_size: $avg(size),
+            mean_fee: $avg(fee),
+            variance: $variance(price),
+            corr: $corr(price, size),
+            median: $median(price),
+            exact: $quantileExact(0.9, price),
+            top: $topK(1, trader),
+            who: $collect(trader),
+            prices: $histogram(price, [0.0, 10.0]),
+            all_buy: $and(buy),
+            any_buy: $or(buy),
+            all_flags: $bitAnd(flags),
+            any_flags: $bitOr(flags),
+        },
+        $refresh: { incremental: strict },
+    }
     pub(crate) Everything: {
         $from: Trade,
         $compute: {
@@ -67,7 +94,7 @@ views! {
     }
 }
 
-database! { pub(crate) struct TradeDb { Trade, Markets, Everything } }
+database! { pub(crate) struct TradeDb { Trade, Markets, Subtracted, Everything } }
 
 fn trade(id: u64, market: &str, trader: Option<&str>, price: f64, size: Option<i32>) -> Trade {
     Trade {
@@ -166,4 +193,32 @@ async fn nothing_has_no_values() {
         volume: 0.0,
     };
     assert_eq!(db.everything.all().await.unwrap(), [expected]);
+}
+
+#[tokio::test]
+async fn what_is_taken_back_leaves_no_trace() {
+    let expected = TradeDb::open("memory:///").await.unwrap();
+    expected.trade.insert_many(&trades()).await.unwrap();
+    let expected = expected.subtracted.all().order_by(|row| row.market.asc()).await.unwrap();
+
+    let db = TradeDb::open("memory:///").await.unwrap();
+    let mut wrong = trades();
+    // Rows that no rounded sum would forget, and one in another group.
+    wrong[0] = trade(1, "a", Some("eve"), f64::NAN, Some(i32::MAX));
+    wrong[1] = trade(2, "a", None, f64::MAX, None);
+    wrong[4] = trade(5, "b", Some("zoe"), 0.2, Some(6));
+    wrong.push(trade(7, "a", Some("bob"), f64::INFINITY, Some(1)));
+    wrong.push(trade(8, "c", Some("bob"), 1e-300, Some(1)));
+    for row in wrong {
+        db.trade.insert_many([row]).await.unwrap();
+    }
+    db.trade.delete(|row| row.trader.eq("bob")).await.unwrap();
+    let right = trades();
+    db.trade.upsert_many([right[4].clone(), right[0].clone(), right[1].clone()]).await.unwrap();
+    let found = db.subtracted.all().order_by(|row| row.market.asc()).await.unwrap();
+    assert_eq!(found, expected);
+    check(&db).await;
+    for verified in [db.markets.verify().await.unwrap(), db.subtracted.verify().await.unwrap()] {
+        assert!(verified.is_exact(), "{verified}");
+    }
 }

@@ -3,13 +3,13 @@
 //! keys the value decides, so that no order of rows can show. Nulls are never better than a value.
 
 use super::aggregate_function::{GroupStates, Input, Selection, StateFunction};
+use super::function::ColumnFunction;
 use arrow::array::{Array, ArrayRef, AsArray, StructArray, new_null_array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::{Result, plan_err};
-use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::Expr;
 use std::sync::Arc;
 
@@ -50,9 +50,16 @@ pub(crate) fn pick_type(by: &DataType, value: &DataType) -> DataType {
     ]))
 }
 
-/// The value of a state.
+/// The value of a state. DataFusion's own field access is moved through projections, and some of them have
+/// a column of this name already.
 pub(crate) fn picked_value(state: Expr) -> Expr {
-    get_field(state, "value")
+    let returns = |types: &[DataType]| match &types[0] {
+        DataType::Struct(fields) if fields.len() == 2 => Ok(fields[1].data_type().clone()),
+        other => plan_err!("{other} is not the state of a pick"),
+    };
+    // Both columns are null where the struct is.
+    let compute = |columns: &[ArrayRef], _: &DataType| Ok(Arc::clone(columns[0].as_struct().column(1)));
+    ColumnFunction::new("picked_value", returns, compute).call(vec![state])
 }
 
 /// The best row of each group, in Arrow's row format, which orders as the columns do.
