@@ -61,6 +61,7 @@ fn view(required: bool) -> ViewDefinition {
             output: Output::Rows(columns.into()),
             having: None,
         },
+        strict: false,
         refresh: Refresh::Manual,
     }
 }

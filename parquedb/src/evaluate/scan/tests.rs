@@ -302,3 +302,48 @@ async fn random_histories_with_removals_give_the_rows_of_the_model_truth() {
     }
     assert!(runs < 8 || rewritten > 8, "{rewritten} files were rewritten");
 }
+
+/// Measures what removed rows cost who reads the rest.
+#[tokio::test]
+#[ignore = "measures; run it with --release --ignored --nocapture"]
+async fn reading_costs_little_more_with_removed_rows() {
+    use datafusion::functions_aggregate::expr_fn::sum;
+    let rows = 1_000_000;
+    for (what, percent, is_scattered) in [
+        ("nothing", 0, true),
+        ("1 % here and there", 1, true),
+        ("10 % here and there", 10, true),
+        ("29 % here and there", 29, true),
+        ("29 % in one place", 29, false),
+    ] {
+        let store = Store::new(Arc::new(InMemory::new()), "db");
+        let log = open(&store, 1 << 10).await;
+        log.commit(write((0..8).map(|part| batch(part * rows / 8..(part + 1) * rows / 8)).collect()))
+            .await
+            .unwrap();
+        let file = log.snapshot().tables[TABLE].files[0].path.clone();
+        let (mut random, mut gone) = (Random::new(1), RoaringBitmap::new());
+        if is_scattered {
+            gone.extend((0..u32::try_from(rows).unwrap()).filter(|_| random.below(100) < percent));
+        } else {
+            gone.insert_range(0..u32::try_from(rows).unwrap() / 100 * u32::try_from(percent).unwrap());
+        }
+        let mut bytes = 0;
+        if !gone.is_empty() {
+            bytes = gone.serialized_size();
+            log.commit(remove([(RunId::File(file), gone)])).await.unwrap();
+        }
+        let context = context(&log);
+        let snapshot = log.snapshot();
+        let mut best = Duration::MAX;
+        for _ in 0..4 {
+            let all = all_rows(TABLE, &schema(), snapshot.tables.get(TABLE).map(Arc::as_ref)).unwrap();
+            let wanted = vec![sum(col("n")), sum(col("weight")), count(col("name"))];
+            let plan = LogicalPlanBuilder::from(all).aggregate(Vec::<Expr>::new(), wanted).unwrap();
+            let started = std::time::Instant::now();
+            collect(&context, plan.build().unwrap()).await;
+            best = best.min(started.elapsed());
+        }
+        println!("{what} removed ({bytes} bytes): {best:?}");
+    }
+}
