@@ -293,14 +293,14 @@ async fn history(seed: u64) -> u64 {
 #[tokio::test]
 async fn random_histories_with_removals_give_the_rows_of_the_model_truth() {
     let (mut rewritten, mut runs) = (0, 0);
-    for seed in seeds(8) {
+    for seed in seeds(4) {
         println!(
             "PARQUEDB_SEED={seed} PARQUEDB_SEEDS=1 cargo test -p parquedb --lib random_histories_with_removals"
         );
         rewritten += history(seed).await;
         runs += 1;
     }
-    assert!(runs < 8 || rewritten > 8, "{rewritten} files were rewritten");
+    assert!(runs < 4 || rewritten > 4, "{rewritten} files were rewritten");
 }
 
 /// Measures what removed rows cost who reads the rest.
