@@ -14,6 +14,7 @@ mod joins;
 mod keyed;
 mod killed_writers;
 mod known_losses;
+mod live_joins;
 mod maintenance;
 mod metrics;
 mod s3_protocol;
