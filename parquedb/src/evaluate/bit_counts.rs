@@ -64,7 +64,6 @@ fn item() -> Arc<Field> {
     Arc::new(Field::new("item", DataType::Int64, false))
 }
 
-#[expect(clippy::cast_possible_wrap, reason = "the bits are the value")]
 fn bits(columns: &[ArrayRef], kind: &DataType, is_set: fn(i64, i64) -> bool) -> Result<ArrayRef> {
     let values = columns[0].as_list::<i32>().iter().map(|counts| {
         let counts = counts?;
@@ -103,7 +102,6 @@ impl GroupStates for Bits {
         }
     }
 
-    #[expect(clippy::cast_sign_loss, reason = "the bits are the value")]
     fn add_rows(&mut self, columns: &[ArrayRef], rows: Selection<'_>) -> Result<()> {
         let values = &columns[0];
         if let Some(values) = values.as_primitive_opt::<UInt64Type>() {

@@ -89,7 +89,6 @@ impl<const W: usize> ExactSum<W> {
         let ((left, left_at, left_negative), (right, right_at, right_negative)) = (parts(left), parts(right));
         let product = u128::from(left) * u128::from(right);
         let (position, negative) = (left_at + right_at, left_negative != right_negative);
-        #[expect(clippy::cast_possible_truncation, reason = "both halves are below 2^53")]
         let (low, high) = ((product & ((1 << 53) - 1)) as u64, (product >> 53) as u64);
         // The lower half first, because the window begins at the first limb.
         self.add_at(low, position, negative);
@@ -103,10 +102,8 @@ impl<const W: usize> ExactSum<W> {
             return;
         }
         let (limb, shift) = (position / 32, position % 32);
-        #[expect(clippy::cast_possible_wrap, reason = "both are below 2^53")]
         let (low, high) = (((integer << shift) & 0xffff_ffff) as i64, (integer >> (32 - shift)) as i64);
         let (low, high) = if negative { (-low, -high) } else { (low, high) };
-        #[expect(clippy::cast_possible_truncation, reason = "below 136")]
         let index = (limb as u32).wrapping_sub(self.first) as usize;
         if index < W - 1 {
             self.window[index] += low;
@@ -129,7 +126,6 @@ impl<const W: usize> ExactSum<W> {
         if self.first == NOWHERE && self.all.is_none() {
             self.first = u32::try_from(limb.saturating_sub(W / 4).min(LIMBS - W)).unwrap_or_default();
         }
-        #[expect(clippy::cast_possible_truncation, reason = "below 136")]
         let index = (limb as u32).wrapping_sub(self.first) as usize;
         match self.window.get_mut(index) {
             Some(kept) => *kept += value,
@@ -204,7 +200,6 @@ impl<const W: usize> ExactSum<W> {
             limbs.iter_mut().for_each(|limb| *limb = -*limb);
             carry(&mut limbs);
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "carried, so below 2^32")]
         let mut digits = limbs.iter().map(|limb| *limb as u32).collect::<Vec<_>>();
         while digits.last() == Some(&0) {
             digits.pop();
@@ -243,7 +238,6 @@ impl Total {
     }
 
     /// The sum of values divided by their number.
-    #[expect(clippy::cast_precision_loss, reason = "a count below 2^53 is exact")]
     pub(crate) fn mean(&self, count: i64) -> f64 {
         let sum = self.value();
         if sum.is_infinite() && self.not_finite().is_none() {
@@ -278,7 +272,6 @@ impl Total {
         let leading = upper >> 32;
         let inexact = upper & 0xffff_ffff != 0 || self.digits.iter().rev().skip(3).any(|digit| *digit != 0);
         let highest = 32 * (self.first + self.digits.len()) - 1 - zeros - down;
-        #[expect(clippy::cast_possible_truncation, reason = "64 bits")]
         let leading = leading as u64;
         let magnitude = if highest < 53 {
             // The bits of these floats are those of the integer.

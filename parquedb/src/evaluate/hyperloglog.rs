@@ -48,7 +48,6 @@ pub(crate) fn distinct_estimate(state: Expr) -> Expr {
         let estimates = states.iter().map(|state| {
             let mut sketch = Sketch::default();
             state.map_or(Ok(()), |state| sketch.merge(state))?;
-            #[expect(clippy::cast_possible_truncation, reason = "rounded, and below 2^64")]
             Ok(sketch.estimate().round() as i64)
         });
         Ok(Arc::new(estimates.collect::<Result<Vec<_>>>().map(Int64Array::from)?) as ArrayRef)
@@ -87,7 +86,6 @@ impl Sketch {
         match self {
             Sketch::All(ranks) => ranks[register] = ranks[register].max(rank),
             Sketch::Listed(list) => {
-                #[expect(clippy::cast_possible_truncation, reason = "twelve bits")]
                 list.push((register as u32) << 8 | u32::from(rank));
                 if list.len() >= 2 * LISTED {
                     let registers = self.registers();
@@ -162,7 +160,6 @@ impl Sketch {
     }
 
     /// Ertl's improved raw estimate.
-    #[expect(clippy::cast_precision_loss, reason = "at most 4096")]
     fn estimate(&self) -> f64 {
         let mut with_rank = [0_usize; MAX_RANK as usize + 1];
         let registers = self.registers();

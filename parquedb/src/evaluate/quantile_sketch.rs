@@ -55,11 +55,9 @@ fn bucket(value: f64) -> i32 {
         } else {
             (magnitude.to_bits(), 0)
         };
-        #[expect(clippy::cast_possible_truncation, reason = "eleven bits")]
         let exponent = (bits >> 52) as i32 - 1023 - scale;
         let fraction = f64::from_bits(bits & ((1 << 52) - 1) | 1023 << 52) - 1.0;
         let position = BUCKETS_PER_OCTAVE * (f64::from(exponent) + logarithm(fraction));
-        #[expect(clippy::cast_possible_truncation, reason = "below 40 000")]
         let number = position.floor() as i32;
         number + OFFSET
     };
@@ -92,7 +90,6 @@ fn middle(bucket: i32) -> f64 {
         INFINITE => return f64::INFINITY,
         _ => {}
     }
-    #[expect(clippy::cast_possible_truncation, reason = "35")]
     let octave = (bucket - OFFSET).div_euclid(BUCKETS_PER_OCTAVE as i32);
     let bound = |number: i32| {
         let logarithm = f64::from(number) / BUCKETS_PER_OCTAVE - f64::from(octave);

@@ -62,7 +62,6 @@ struct Scaled {
 
 impl Scaled {
     /// The uppermost bits of the number.
-    #[expect(clippy::cast_precision_loss, reason = "that is the rounding")]
     fn of(number: &BigInt) -> Self {
         // An even exponent has a root.
         let exponent = number.bits().saturating_sub(126) / 2 * 2;

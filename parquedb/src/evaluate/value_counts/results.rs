@@ -88,7 +88,6 @@ fn entries(states: &ArrayRef, row: usize) -> impl Iterator<Item = (usize, i64)> 
     })
 }
 
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "ranks are below 2^53")]
 fn position_at(states: &ArrayRef, row: usize, quantile: f64) -> Option<u64> {
     let total: i64 = entries(states, row).map(|(_, count)| count).sum();
     let rank = ((quantile * total as f64).ceil() as i64).clamp(1, total.max(1));
