@@ -86,7 +86,7 @@ pub use db::admin;
 pub use db::metrics::{MemberMetrics, Metrics, Quantiles, ViewLag};
 pub use db::{
     At, Batch, Builder, Collection, Connection, Database, GroupCommit, Lag, Ledger, LedgerEntry, LedgerPart,
-    Maintained, MaintenanceLoop, MaintenanceOptions, QueueDepth, View, ViewStatus, Written,
+    Maintained, MaintenanceLoop, MaintenanceOptions, QueueDepth, Rows, View, ViewStatus, Written,
 };
 pub use declare::expr::{Expr, Order, TimeUnit};
 pub use error::{Error, ErrorKind, Result};

@@ -223,3 +223,27 @@ async fn a_strict_view_is_not_accepted_when_groups_would_be_computed_again() {
     assert!(error.to_string().contains("`least` cannot take rows back"), "{error}");
     Good::open("memory:///").await.unwrap();
 }
+
+views! {
+    pub(crate) Heaviest: { $from: Order, $compute: { weight: $max(weight), late: $min(status) } }
+    /// A view over the one row of another.
+    pub(crate) Known: {
+        $from: Heaviest,
+        $compute: { rows: $count(*), known: $count(weight), mean: $avg(weight, $filter: late != "done") },
+    }
+    pub(crate) KnownLater: { $from: Heaviest, $compute: { rows: $count(*) }, $refresh: { mode: manual } }
+}
+
+database! { pub(crate) struct Scales { Order, Heaviest, Known, KnownLater } }
+
+#[tokio::test]
+async fn a_view_without_keys_has_a_row_over_nothing() {
+    let db = Scales::open("memory:///").await.unwrap();
+    assert_eq!(db.known.all().await.unwrap(), [Known { rows: 1, known: 0, mean: None }]);
+    assert_eq!(db.known_later.all().await.unwrap(), [KnownLater { rows: 1 }]);
+    db.order.insert(order(1, "ann", 16)).await.unwrap();
+    assert_eq!(db.known.all().await.unwrap(), [Known { rows: 1, known: 1, mean: Some(2.0) }]);
+    db.order.delete(|row| row.id.eq(1)).await.unwrap();
+    assert_eq!(db.known.all().await.unwrap(), [Known { rows: 1, known: 0, mean: None }]);
+    assert!(db.known.verify().await.unwrap().is_exact());
+}

@@ -67,7 +67,7 @@ impl Batch {
     ) -> Result<&mut Self> {
         let batch = crate::evaluate::view::conform_by_name(&batch, &T::schema(), collection.name())?;
         if batch.num_rows() > 0 {
-            self.push(collection, Operation::Insert(batch));
+            self.push(collection.name(), Operation::Insert(batch));
         }
         Ok(self)
     }
@@ -102,7 +102,7 @@ impl Batch {
         collection.check_keyed("upsert")?;
         let batch = crate::evaluate::view::conform_by_name(&batch, &T::schema(), collection.name())?;
         if batch.num_rows() > 0 {
-            self.push(collection, Operation::Upsert(batch));
+            self.push(collection.name(), Operation::Upsert(batch));
         }
         Ok(self)
     }
@@ -121,7 +121,7 @@ impl Batch {
         collection.check_keyed("update")?;
         let condition = condition(T::handles(Node::Row)).node();
         let assignments = assignments(T::handles(Node::Row)).list();
-        self.push(collection, Operation::Update(condition, assignments));
+        self.push(collection.name(), Operation::Update(condition, assignments));
         Ok(self)
     }
 
@@ -136,7 +136,7 @@ impl Batch {
     ) -> Result<&mut Self> {
         collection.check_keyed("delete")?;
         let condition = condition(T::handles(Node::Row)).node();
-        self.push(collection, Operation::DeleteWhere(condition));
+        self.push(collection.name(), Operation::DeleteWhere(condition));
         Ok(self)
     }
 
@@ -153,13 +153,17 @@ impl Batch {
     ) -> Result<&mut Self> {
         collection.check_keyed("delete")?;
         if let Some(batch) = encoded(collection, rows.as_ref())? {
-            self.push(collection, Operation::Delete(batch));
+            self.push(collection.name(), Operation::Delete(batch));
         }
         Ok(self)
     }
 
-    fn push<T: CollectionRecord>(&mut self, collection: &Collection<T>, operation: Operation) {
-        self.operations.entry(collection.name().to_owned()).or_default().push(operation);
+    pub(super) fn push(&mut self, collection: &str, operation: Operation) {
+        self.operations.entry(collection.to_owned()).or_default().push(operation);
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Names the batch. A batch whose id was committed within seven days is acknowledged again and

@@ -7,6 +7,7 @@ use crate::commit::{Absorbed, Changes, CursorWrite, Log, LogOptions};
 use crate::declare::definition::{CollectionDefinition, Definition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::catalog::Catalog;
+use crate::evaluate::view;
 use crate::maintain::explain::check_all_strict;
 use crate::maintain::refresh::absorbed;
 use crate::maintain::schedule;
@@ -23,6 +24,7 @@ pub struct Builder<D> {
     durability: Durability,
     group_commit: GroupCommit,
     maintenance: MaintenanceOptions,
+    definitions: Vec<Definition>,
     database: PhantomData<fn() -> D>,
 }
 
@@ -33,6 +35,7 @@ impl<D: Database> Builder<D> {
             durability: Durability::Sync,
             group_commit: GroupCommit::default(),
             maintenance: MaintenanceOptions::default(),
+            definitions: Vec::new(),
             database: PhantomData,
         }
     }
@@ -41,6 +44,13 @@ impl<D: Database> Builder<D> {
     pub fn read_only(mut self) -> Self {
         self.options.read_only = true;
         self.options.create_if_missing = false;
+        self
+    }
+
+    /// Declares members that are known only at run time, beside those of the database type: for tools. They are
+    /// written and read by name, as with [`crate::Batch::insert_into`] and [`Connection::rows`].
+    pub fn with_definitions(mut self, definitions: impl IntoIterator<Item = Definition>) -> Self {
+        self.definitions.extend(definitions);
         self
     }
 
@@ -107,7 +117,8 @@ impl<D: Database> Builder<D> {
     /// # Errors
     /// As [`Builder::open`].
     pub async fn open_store(self, store: Store) -> Result<D> {
-        let declared = D::definitions();
+        let mut declared = D::definitions();
+        declared.extend(self.definitions);
         for definition in &declared {
             if let Definition::View(view) = definition {
                 schedule::check(&view.refresh)
@@ -121,7 +132,12 @@ impl<D: Database> Builder<D> {
         } else {
             declare(&log, &declared).await?
         };
-        Ok(D::attach(Connection::new(log, definitions, self.maintenance, self.group_commit).await?))
+        let is_writer = !log.options().read_only;
+        let connection = Connection::new(log, definitions, self.maintenance, self.group_commit).await?;
+        if is_writer {
+            connection.build_over_nothing().await?;
+        }
+        Ok(D::attach(connection))
     }
 }
 
@@ -167,6 +183,8 @@ async fn declare(log: &Log, declared: &[Definition]) -> Result<Arc<BTreeMap<Stri
 fn is_empty(catalog: &Catalog, snapshot: &Snapshot, name: &str) -> bool {
     let here = snapshot.tables.get(name).is_none_or(|table| table.rows == 0);
     here && match catalog.get(name) {
+        // Without keys there is one row even over nothing.
+        Ok(Definition::View(view)) if view::groups(view) && view::keys(view).is_empty() => false,
         Ok(Definition::View(view)) => view.plan.members().all(|member| is_empty(catalog, snapshot, member)),
         _ => true,
     }

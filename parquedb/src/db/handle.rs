@@ -2,6 +2,7 @@
 
 use super::Connection;
 use super::batch::Written;
+use super::named::without_key;
 use crate::declare::assignment::Assignments;
 use crate::declare::declared::{CollectionRecord, Declared};
 use crate::declare::definition::Definition;
@@ -9,7 +10,7 @@ use crate::declare::node::Node;
 use crate::declare::operand::Predicate;
 use crate::declare::shape::NotNull;
 use crate::declare::view::ViewRecord;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::maintain::{Explanation, Verification};
 use crate::query::Find;
 use arrow::record_batch::RecordBatch;
@@ -193,11 +194,7 @@ impl<T: CollectionRecord> Collection<T> {
         if self.keyed {
             return Ok(());
         }
-        Err(Error::invalid(format!(
-            "`{}` has no key, and rows without a key can only be inserted: to {operation} them, name their key, as \
-             in `#[collection(key = id)]`",
-            self.name
-        )))
+        Err(without_key(&self.name, operation))
     }
 }
 

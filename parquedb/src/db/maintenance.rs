@@ -89,13 +89,39 @@ impl Connection {
     }
 
     /// Brings a view to the present, and its sources with it. Gives whether anything changed.
-    pub(super) async fn refresh(&self, name: &str) -> Result<bool> {
+    ///
+    /// # Errors
+    /// As [`crate::View::refresh`], and [`ErrorKind::NotFound`] when there is no such view.
+    pub async fn refresh(&self, name: &str) -> Result<bool> {
         let Done { changed, mut failures } = self.refresh_all(BTreeSet::from([name.to_owned()])).await?;
         // The view's own failure tells most.
         let failure = failures.remove(name).or_else(|| failures.into_values().next());
         match failure {
             None => Ok(!changed.is_empty()),
             Some(error) => Err(error),
+        }
+    }
+
+    /// Builds the views that have rows although no collection behind them has any: those over a view without
+    /// group keys. So they need not wait for a first refresh.
+    pub(super) async fn build_over_nothing(&self) -> Result<()> {
+        let snapshot = self.0.log.snapshot();
+        let maintainer = self.maintainer(&snapshot).await?;
+        let catalog = &maintainer.catalog;
+        let has_rows = |name: &String| snapshot.tables.get(name).is_some_and(|table| table.rows > 0);
+        let mut unbuilt = BTreeSet::new();
+        for view in catalog.views().filter(|view| !snapshot.cursors.contains_key(&view.name)) {
+            let mut behind = with_sources(catalog, BTreeSet::from([view.name.clone()]));
+            for name in behind.clone() {
+                behind.extend(catalog.view(&name)?.plan.members().map(str::to_owned));
+            }
+            if !behind.iter().any(|member| catalog.view(member).is_err() && has_rows(member)) {
+                unbuilt.insert(view.name.clone());
+            }
+        }
+        match self.refresh_all(unbuilt).await?.failures.into_values().next() {
+            Some(error) => Err(error),
+            None => Ok(()),
         }
     }
 

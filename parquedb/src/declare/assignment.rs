@@ -13,6 +13,13 @@ pub struct Assignment {
     pub(crate) value: Node,
 }
 
+impl Assignment {
+    /// Sets the column `column` to what an expression over the row gives.
+    pub fn new(column: &str, value: Node) -> Self {
+        Self { target: Node::Row.field(column), value }
+    }
+}
+
 /// The assignments of one update: one, or several as a tuple, an array or a vector.
 pub trait Assignments {
     /// The assignments in order. Each sees the row as it was before the update.

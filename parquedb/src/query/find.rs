@@ -78,7 +78,7 @@ pub struct ReadMetrics {
     pub bytes: u64,
 }
 
-impl<T: Row> Find<T> {
+impl<T> Find<T> {
     pub(crate) fn new(connection: Connection, member: String) -> Self {
         Self {
             connection,
@@ -98,16 +98,6 @@ impl<T: Row> Find<T> {
             Some(before) => Node::Call(Function::And, vec![before, condition]),
             None => condition,
         });
-        self
-    }
-
-    /// Sorts by an expression: `.order_by(|row| row.timestamp.desc())`. A second call sorts rows that
-    /// are equal by the first. Nulls come last.
-    pub fn order_by<O: Into<Order>>(
-        mut self,
-        by: impl FnOnce(T::Handles<crate::declare::shape::NotNull>) -> O,
-    ) -> Self {
-        self.order.push(by(T::handles(Node::Row)).into());
         self
     }
 
@@ -143,22 +133,6 @@ impl<T: Row> Find<T> {
         self
     }
 
-    /// The rows as a stream, for answers that should not be in memory at once.
-    ///
-    /// # Errors
-    /// As awaiting the query; an error may also come as an item.
-    pub async fn stream(self) -> Result<BoxStream<'static, Result<T>>> {
-        let member = self.member.clone();
-        let (frame, _) = self.frame().await?;
-        let batches = frame.execute_stream().await?;
-        let rows = batches
-            .map_err(move |error| named(&member, error))
-            .and_then(|batch| async move { T::from_batch(&batch) })
-            .map_ok(|rows| futures::stream::iter(rows.into_iter().map(Ok)))
-            .try_flatten();
-        Ok(rows.boxed())
-    }
-
     /// The rows as Arrow batches.
     ///
     /// # Errors
@@ -177,33 +151,6 @@ impl<T: Row> Find<T> {
         let member = self.member.clone();
         let (frame, _) = self.frame().await?;
         Ok(frame.count().await.map_err(|error| named(&member, error))? as u64)
-    }
-
-    /// The first row, if there is one.
-    ///
-    /// # Errors
-    /// As awaiting the query.
-    pub async fn first(self) -> Result<Option<T>> {
-        Ok(self.limit(1).await?.pop())
-    }
-
-    /// The rows with the snapshot they were read at and what reading took.
-    ///
-    /// # Errors
-    /// As awaiting the query.
-    pub async fn read(self) -> Result<Found<T>> {
-        let member = self.member.clone();
-        let (frame, seq) = self.frame().await?;
-        let context = Arc::new(frame.task_ctx());
-        let plan = frame.create_physical_plan().await?;
-        let batches = collect(Arc::clone(&plan), context).await.map_err(|error| named(&member, error))?;
-        let mut rows = Vec::new();
-        for batch in &batches {
-            rows.extend(T::from_batch(batch)?);
-        }
-        let mut metrics = ReadMetrics::default();
-        add_metrics(plan.as_ref(), &mut metrics);
-        Ok(Found { rows, seq, metrics })
     }
 
     /// The physical plan as text.
@@ -242,6 +189,61 @@ impl<T: Row> Find<T> {
             plan = plan.limit(self.skip, self.limit)?;
         }
         Ok((self.connection.session().execute_logical_plan(plan.build()?).await?, seq))
+    }
+}
+
+impl<T: Row> Find<T> {
+    /// Sorts by an expression: `.order_by(|row| row.timestamp.desc())`. A second call sorts rows that
+    /// are equal by the first. Nulls come last.
+    pub fn order_by<O: Into<Order>>(
+        mut self,
+        by: impl FnOnce(T::Handles<crate::declare::shape::NotNull>) -> O,
+    ) -> Self {
+        self.order.push(by(T::handles(Node::Row)).into());
+        self
+    }
+
+    /// The rows as a stream, for answers that should not be in memory at once.
+    ///
+    /// # Errors
+    /// As awaiting the query; an error may also come as an item.
+    pub async fn stream(self) -> Result<BoxStream<'static, Result<T>>> {
+        let member = self.member.clone();
+        let (frame, _) = self.frame().await?;
+        let batches = frame.execute_stream().await?;
+        let rows = batches
+            .map_err(move |error| named(&member, error))
+            .and_then(|batch| async move { T::from_batch(&batch) })
+            .map_ok(|rows| futures::stream::iter(rows.into_iter().map(Ok)))
+            .try_flatten();
+        Ok(rows.boxed())
+    }
+
+    /// The first row, if there is one.
+    ///
+    /// # Errors
+    /// As awaiting the query.
+    pub async fn first(self) -> Result<Option<T>> {
+        Ok(self.limit(1).await?.pop())
+    }
+
+    /// The rows with the snapshot they were read at and what reading took.
+    ///
+    /// # Errors
+    /// As awaiting the query.
+    pub async fn read(self) -> Result<Found<T>> {
+        let member = self.member.clone();
+        let (frame, seq) = self.frame().await?;
+        let context = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await?;
+        let batches = collect(Arc::clone(&plan), context).await.map_err(|error| named(&member, error))?;
+        let mut rows = Vec::new();
+        for batch in &batches {
+            rows.extend(T::from_batch(batch)?);
+        }
+        let mut metrics = ReadMetrics::default();
+        add_metrics(plan.as_ref(), &mut metrics);
+        Ok(Found { rows, seq, metrics })
     }
 }
 
