@@ -1,0 +1,423 @@
+//! Random views, each with the SQL that says what it must hold.
+
+use super::aggregate::{Gives, Kind, Takes, Truth, kinds};
+use super::expression::{Condition, Expression, Scope, truncated};
+use super::fold::Fold;
+use super::members::Shape;
+use super::value::{Field, Type, field, schema};
+use parquedb::declare::definition::{Definition, ViewDefinition};
+use parquedb::declare::node::Node;
+use parquedb::declare::plan::{AggregateColumn, Column, Join, Output, Refresh, Unnest};
+use parquedb::testing::Random;
+use serde_json::json;
+use std::fmt::Write;
+
+/// What a view can be computed from.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) fields: Vec<Field>,
+    /// Columns of which sums depend on the order of the rows.
+    pub(super) inexact: Vec<String>,
+    /// Columns that are estimates, with how much they may differ, of their value and at all. Nothing is computed
+    /// from them.
+    pub(super) near: Vec<(String, f64, f64)>,
+    pub(super) streams: bool,
+    /// The key by which others refer to it.
+    pub(super) key: Option<String>,
+}
+
+/// A table that SQL reads: a member's rows, or a row for each element of a list of theirs.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Table {
+    pub(super) member: String,
+    pub(super) list: Option<(String, bool)>,
+}
+
+impl Table {
+    pub(super) fn name(&self) -> String {
+        match &self.list {
+            None => self.member.clone(),
+            Some((list, keeps_empty)) => {
+                format!("{}/{list}{}", self.member, if *keeps_empty { "+" } else { "" })
+            }
+        }
+    }
+
+    /// `@` stands for the version of the rows.
+    fn sql(&self) -> String {
+        format!("\"{}@\"", self.name())
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub(super) definition: ViewDefinition,
+    pub(super) member: Member,
+    pub(super) tables: Vec<Table>,
+    pub(super) sql: String,
+    /// The SQL gives the numbers of the source's rows.
+    pub(super) passes: bool,
+    /// Columns for which the SQL gives all values of a group. The second values are in columns after all others,
+    /// in this order.
+    pub(super) folds: Vec<(usize, Fold)>,
+    pub(super) having: Option<String>,
+}
+
+impl View {
+    pub(super) fn definition(&self) -> Definition {
+        Definition::View(self.definition.clone())
+    }
+}
+
+/// A view under construction.
+struct Making<'a> {
+    random: &'a mut Random,
+    members: &'a [Member],
+    scope: Scope,
+    sources: Vec<Member>,
+    tables: Vec<Table>,
+    joins: Vec<Join>,
+    joined: String,
+}
+
+pub(super) fn random_view(random: &mut Random, members: &[Member], name: &str) -> View {
+    let first = random.pick(members).clone();
+    let mut fields = first.fields.clone();
+    let mut sources = vec![first];
+    for other in members {
+        let common = fields.iter().filter(|field| other.fields.contains(field)).cloned().collect::<Vec<_>>();
+        let is_new = !sources.iter().any(|source| source.name == other.name);
+        if is_new && !Shape::of(&common).scalars.is_empty() && random.one_in(6) {
+            fields = common;
+            sources.push(other.clone());
+        }
+    }
+    let (scope, tables) = (Scope::default(), Vec::new());
+    let mut making =
+        Making { random, members, scope, sources, tables, joins: Vec::new(), joined: String::new() };
+    making.view(&fields, name)
+}
+
+impl Making<'_> {
+    fn view(&mut self, fields: &[Field], name: &str) -> View {
+        let inexact = self.sources.iter().flat_map(|source| source.inexact.clone()).collect::<Vec<_>>();
+        let mut shape = Shape::of(fields);
+        for source in &self.sources {
+            shape.hide(&source.near);
+        }
+        self.scope.add(&shape, "r", &Node::Row, false, &inexact);
+        if self.sources.len() > 1 {
+            self.scope.columns.push(Expression {
+                node: Node::SourceName,
+                sql: "r.\"__source\"".to_owned(),
+                of: Type::Text,
+                nullable: false,
+                summable: true,
+            });
+        }
+        for _ in 0..2 {
+            if self.random.one_in(4) {
+                self.join(false);
+            }
+        }
+        let filter = self.random.one_in(2).then(|| self.scope.condition(self.random, 2));
+        let mut unnest = None;
+        let mut element = None;
+        if !self.scope.lists.is_empty() && self.random.one_in(2) {
+            let own = self.scope.lists.iter().filter(|(list, _, _)| list.sql.starts_with("r."));
+            let own = own.cloned().collect::<Vec<_>>();
+            if !own.is_empty() {
+                let (list, item, path) = self.random.pick(&own).clone();
+                let keep_empty = super::KEEP_EMPTY && self.random.one_in(3);
+                let shape = Shape::of_element(&item, keep_empty);
+                self.scope.add(&shape, "r", &Node::Row, false, &[]);
+                unnest = Some(Unnest { list: list.node, keep_empty, with_index: false });
+                element = Some((path, shape, keep_empty));
+                if self.random.one_in(4) {
+                    self.join(true);
+                }
+            }
+        }
+        let condition =
+            (unnest.is_some() && self.random.one_in(2)).then(|| self.scope.condition(self.random, 1));
+        let from = self.from(&shape, element);
+        let conditions = [&filter, &condition].into_iter().flatten().map(|condition| condition.sql.as_str());
+        let conditions = conditions.collect::<Vec<_>>().join(" AND ");
+        let from = if conditions.is_empty() { from } else { format!("{from} WHERE {conditions}") };
+        let passes = self.sources.len() == 1 && unnest.is_none() && self.random.one_in(6);
+        let (output, mut view) = match (passes, self.random.one_in(3)) {
+            (true, _) => self.pass(&from, name),
+            (_, true) => self.rows(&from, name),
+            _ => self.groups(&from, name),
+        };
+        let mut having = None;
+        if matches!(output, Output::Groups { .. }) && self.random.one_in(4) {
+            let mut scope = Scope::default();
+            let mut shape = Shape::of(&view.member.fields);
+            shape.hide(&view.member.near);
+            scope.add(&shape, "r", &Node::Row, false, &[]);
+            let condition = scope.condition(self.random, 1);
+            view.having = Some(condition.sql);
+            having = Some(condition.node);
+        }
+        let node = |condition: Option<Condition>| condition.map(|condition| condition.node);
+        let plan = &mut view.definition.plan;
+        plan.sources = self.sources.iter().map(|source| source.name.clone()).collect();
+        plan.joins = std::mem::take(&mut self.joins);
+        plan.filter = node(filter);
+        plan.unnest = unnest;
+        plan.condition = node(condition);
+        plan.output = output;
+        plan.having = having;
+        let plan = &view.definition.plan;
+        let streams = |name: &str| self.members.iter().any(|member| member.name == name && member.streams);
+        view.member.streams = plan.members().all(streams) && !self.random.one_in(3);
+        if !view.member.streams {
+            view.definition.refresh = Refresh::Manual;
+        }
+        view
+    }
+
+    /// Looks up a row of a keyed collection.
+    fn join(&mut self, after_unnest: bool) {
+        let keyed = self.members.iter().filter(|member| member.key.is_some()).collect::<Vec<_>>();
+        if keyed.is_empty() || !super::JOINS {
+            return;
+        }
+        let member = (*self.random.pick(&keyed)).clone();
+        let integers = self.scope.columns.iter().filter(|column| column.of == Type::Int);
+        let integers = integers.filter(|column| !after_unnest || column.sql.starts_with("r.\"element"));
+        let integers = integers.cloned().collect::<Vec<_>>();
+        if integers.is_empty() {
+            return;
+        }
+        let reference = self.random.pick(&integers).clone();
+        let name = format!("j{}", self.joins.len());
+        let required = self.random.one_in(4);
+        let key = member.key.clone().unwrap_or_default();
+        let table = Table { member: member.name.clone(), list: None };
+        let kind = if required { "JOIN" } else { "LEFT JOIN" };
+        write!(self.joined, " {kind} {} {name} ON {name}.\"{key}\" = {}", table.sql(), reference.sql)
+            .unwrap();
+        self.tables.push(table);
+        let root = Node::Joined(name.clone());
+        self.scope.add(&Shape::of(&member.fields), &name, &root, !required, &member.inexact);
+        let member = member.name;
+        self.joins.push(Join { name, member, reference: reference.node, key, required, after_unnest });
+    }
+
+    /// The rows of all sources with what they refer to.
+    fn from(&mut self, shape: &Shape, element: Option<(String, Shape, bool)>) -> String {
+        let list = element.as_ref().map(|(path, _, keeps_empty)| (path.clone(), *keeps_empty));
+        let tables =
+            self.sources.iter().map(|source| Table { member: source.name.clone(), list: list.clone() });
+        let tables = tables.collect::<Vec<_>>();
+        let rows = match tables.as_slice() {
+            [only] => only.sql(),
+            several => {
+                let columns = shape.all().chain(element.iter().flat_map(|(_, shape, _)| shape.all()));
+                let columns = columns.map(|flat| format!("\"{}\"", flat.sql)).collect::<Vec<_>>().join(", ");
+                let part = |table: &Table| {
+                    format!("SELECT {columns}, '{}' AS \"__source\" FROM {}", table.member, table.sql())
+                };
+                format!("({})", several.iter().map(part).collect::<Vec<_>>().join(" UNION ALL "))
+            }
+        };
+        self.tables.extend(tables);
+        format!(" FROM {rows} r{}", self.joined)
+    }
+
+    fn made(&mut self, name: &str, fields: Vec<Field>, inexact: Vec<String>, sql: String) -> View {
+        // From its stored form, as that may get more fields, which all have defaults.
+        let definition = json!({
+            "name": name,
+            "table": name.to_lowercase(),
+            "schema": schema(&fields),
+            "plan": { "sources": [], "output": "source" },
+            "refresh": { "mode": "streaming" },
+        });
+        View {
+            definition: serde_json::from_value(definition).unwrap(),
+            member: Member {
+                name: name.to_owned(),
+                fields,
+                inexact,
+                near: Vec::new(),
+                streams: true,
+                key: None,
+            },
+            tables: std::mem::take(&mut self.tables),
+            sql,
+            passes: false,
+            folds: Vec::new(),
+            having: None,
+        }
+    }
+
+    /// The source's rows as they are.
+    fn pass(&mut self, from: &str, name: &str) -> (Output, View) {
+        let source = self.sources[0].clone();
+        let view = self.made(name, source.fields, source.inexact, format!("SELECT r.\"__row\"{from}"));
+        let member = Member { near: source.near, ..view.member };
+        (Output::Source, View { passes: true, member, ..view })
+    }
+
+    fn rows(&mut self, from: &str, name: &str) -> (Output, View) {
+        let values =
+            (0..1 + self.random.below(5)).map(|_| self.scope.any(self.random, 2)).collect::<Vec<_>>();
+        let Named { fields, inexact, columns, sql } = named("c", &values);
+        (Output::Rows(columns), self.made(name, fields, inexact, format!("SELECT {sql}{from}")))
+    }
+
+    fn groups(&mut self, from: &str, name: &str) -> (Output, View) {
+        let keys = (0..self.random.below(3)).map(|_| self.key()).collect::<Vec<_>>();
+        let Named { mut fields, mut inexact, columns: keys, sql: inner } = named("k", &keys);
+        let mut inner = if inner.is_empty() { Vec::new() } else { vec![inner] };
+        let mut outer = keys.iter().map(|key| format!("\"{}\"", key.name)).collect::<Vec<_>>();
+        let (mut aggregates, mut folds, mut near, mut seconds) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let wanted = self.random.below(4).max(u64::from(keys.is_empty()));
+        let kinds = kinds();
+        for index in 0..wanted {
+            let kind = *self.random.pick(&kinds);
+            let Some(value) = self.argument(kind) else { continue };
+            let by = (kind.takes == Takes::Ordered).then(|| self.scope.any(self.random, 0));
+            let filter = self.random.one_in(3).then(|| self.scope.condition(self.random, 1));
+            let column = format!("a{index}");
+            let is_folded = matches!(kind.truth, Truth::Fold(_) | Truth::Near(..));
+            inner.push(match &filter {
+                Some(filter) if !is_folded => {
+                    format!("CASE WHEN {} THEN {} END AS \"{column}\"", filter.sql, value.sql)
+                }
+                _ => format!("{} AS \"{column}\"", value.sql),
+            });
+            let of_floats = value.of == Type::Float;
+            let mut fold_of = |fold: Fold| {
+                let counts = filter.as_ref().map_or("true", |filter| &filter.sql);
+                let by = by.as_ref().map_or("true", |by| &by.sql);
+                inner.push(format!("{counts} AS \"{column}f\", {by} AS \"{column}y\""));
+                folds.push((fields.len(), fold));
+                seconds.push(format!("array_agg(\"{column}y\") FILTER (WHERE \"{column}f\")"));
+                format!("array_agg({{x}}) FILTER (WHERE \"{column}f\")")
+            };
+            let aggregate = match kind.truth {
+                Truth::SqlOfFloats(_, sql) if of_floats => sql.to_owned(),
+                Truth::Sql(sql) | Truth::SqlOfFloats(sql, _) | Truth::NearSql(sql, ..) => sql.to_owned(),
+                Truth::Fold(fold) | Truth::Near(fold, ..) => fold_of(fold),
+            };
+            if let Truth::Near(_, part, apart) | Truth::NearSql(_, part, apart) = kind.truth {
+                near.push((column.clone(), part, apart));
+            }
+            outer.push(aggregate.replace("{x}", &format!("\"{column}\"")));
+            let list = |of| Type::List(Box::new(field("item", of, false)));
+            let (of, nullable) = match kind.gives {
+                Gives::Count => (Type::Int, false),
+                Gives::SameOrZero => (value.of.clone(), false),
+                Gives::SameOrNull => (value.of.clone(), true),
+                Gives::Float => (Type::Float, true),
+                Gives::Bool => (Type::Bool, true),
+                Gives::Int => (Type::Int, true),
+                Gives::List => (list(value.of.clone()), false),
+                Gives::Counts => (list(Type::Int), false),
+            };
+            if kind.gives == Gives::Float || !value.summable {
+                inexact.push(column.clone());
+            }
+            fields.push(field(&column, of, nullable));
+            aggregates.push(aggregate_column(&column, kind, &value, by, filter));
+        }
+        if outer.is_empty() {
+            // None of the aggregates found a value to take.
+            inner.push("1 AS \"a9\"".to_owned());
+            outer.push("count(\"a9\")".to_owned());
+            fields.push(field("a9", Type::Int, false));
+            aggregates.push(serde_json::from_value(json!({ "name": "a9", "aggregate": "count" })).unwrap());
+        }
+        outer.extend(seconds);
+        let mut sql = format!("SELECT {} FROM (SELECT {}{from})", outer.join(", "), inner.join(", "));
+        if !keys.is_empty() {
+            let keys = keys.iter().map(|key| format!("\"{}\"", key.name)).collect::<Vec<_>>();
+            write!(sql, " GROUP BY {}", keys.join(", ")).unwrap();
+        }
+        let view = self.made(name, fields, inexact, sql);
+        let member = Member { near, ..view.member };
+        (Output::Groups { keys, aggregates }, View { folds, member, ..view })
+    }
+
+    fn key(&mut self) -> Expression {
+        match self.scope.column(self.random, &Type::Time) {
+            Some(time) if self.random.one_in(2) => truncated(self.random, time),
+            _ => {
+                let depth = u32::from(self.random.one_in(3));
+                self.scope.any(self.random, depth)
+            }
+        }
+    }
+
+    /// A random value that an aggregate takes.
+    fn argument(&mut self, kind: &Kind) -> Option<Expression> {
+        let depth = u32::from(self.random.one_in(3));
+        let value = match kind.takes {
+            Takes::Nothing => {
+                let node = Node::Row;
+                Expression { node, sql: "1".to_owned(), of: Type::Int, nullable: false, summable: true }
+            }
+            Takes::Any | Takes::Ordered => self.scope.any(self.random, depth),
+            Takes::Number => {
+                let of = self.random.pick(&[Type::Int, Type::Float]).clone();
+                self.scope.value(self.random, &of, depth)
+            }
+            Takes::Of(of) => self.scope.value(self.random, of, depth),
+        };
+        (value.summable || kind.takes != Takes::Number).then_some(value)
+    }
+}
+
+fn aggregate_column(
+    name: &str,
+    kind: &Kind,
+    value: &Expression,
+    by: Option<Expression>,
+    filter: Option<Condition>,
+) -> AggregateColumn {
+    let mut json = json!({ "name": name, "aggregate": kind.name });
+    if kind.takes != Takes::Nothing {
+        json["argument"] = serde_json::to_value(&value.node).unwrap();
+    }
+    if let Some(by) = by {
+        json["by"] = serde_json::to_value(by.node).unwrap();
+    }
+    if kind.parameters != "[]" {
+        json["parameters"] = serde_json::from_str(kind.parameters).unwrap();
+    }
+    if let Some(filter) = filter {
+        json["filter"] = serde_json::to_value(filter.node).unwrap();
+    }
+    serde_json::from_value(json).unwrap()
+}
+
+struct Named {
+    fields: Vec<Field>,
+    inexact: Vec<String>,
+    columns: Vec<Column>,
+    sql: String,
+}
+
+/// Expressions as numbered columns.
+fn named(prefix: &str, values: &[Expression]) -> Named {
+    let mut named =
+        Named { fields: Vec::new(), inexact: Vec::new(), columns: Vec::new(), sql: String::new() };
+    let mut sql = Vec::new();
+    for (index, value) in values.iter().enumerate() {
+        let name = format!("{prefix}{index}");
+        sql.push(format!("{} AS \"{name}\"", value.sql));
+        if !value.summable {
+            named.inexact.push(name.clone());
+        }
+        named.fields.push(field(&name, value.of.clone(), value.nullable));
+        named.columns.push(Column { name, value: value.node.clone() });
+    }
+    named.sql = sql.join(", ");
+    named
+}
