@@ -159,14 +159,14 @@ impl Case {
         let collections = collections.collect::<Vec<_>>();
         let mut members = collections.iter().map(member).collect::<Vec<_>>();
         let mut views = Vec::new();
-        for index in 0..2 + random.below(4) {
+        for index in 0..2 + random.below(3) {
             let view = random_view(random, &members, &format!("V{index}"));
             members.push(view.member.clone());
             views.push(view);
         }
         let mut ids = 0;
         let mut case = Self { collections, views, steps: Vec::new() };
-        for _ in 0..5 + random.below(6) {
+        for _ in 0..4 + random.below(4) {
             let step = case.step(random, &mut ids);
             case.steps.push(step);
         }
