@@ -2,14 +2,15 @@
 //! after many small commits.
 #![allow(missing_docs)]
 
-mod shared;
+#[path = "shared/report.rs"]
+mod report;
 
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
-use parquedb::{Builder, Collection, Database, Durability, Ref, Timestamp, View, database, views};
+use parquedb::{Builder, Collection, Durability, Ref, Timestamp, View, database, views};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use shared::{Folder, folder, head, is_measured, row, verdict};
+use report::{Folder, folder, head, is_measured, row, verdict};
 use std::error::Error;
 use std::fs::File;
 use std::time::Instant;

@@ -1,14 +1,14 @@
 //! What the benchmarks of small commits share: a row, its inserters, and how results are printed.
 
+mod report;
 mod slow;
 
 use futures::future::join_all;
 use parquedb::store::LocalStore;
 use parquedb::{Builder, Collection, Durability, GroupCommit, Store, Timestamp, database};
+pub(crate) use report::{Folder, folder, head, is_measured, row, verdict};
 use slow::SlowDisk;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A measurement of a sensor.
@@ -32,45 +32,6 @@ pub(crate) fn readings(second: i64) -> Vec<Reading> {
         value: ((second * ROWS + row) % 9973) as f64 / 7.0,
     };
     (0..ROWS).map(reading).collect()
-}
-
-/// Whether to measure: `cargo bench` says so. Otherwise everything runs once at a small size.
-pub(crate) fn is_measured() -> bool {
-    std::env::args().any(|argument| argument == "--bench")
-}
-
-/// A new folder on the disk that the build is on.
-pub(crate) fn folder(name: &str) -> PathBuf {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let folder = format!("{name}-{}-{number}", std::process::id());
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(folder)
-}
-
-/// A folder that goes away with the value.
-pub(crate) struct Folder(pub(crate) PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("{} stays behind: {error}", self.0.display());
-        }
-    }
-}
-
-/// Prints a row of a table in Markdown.
-pub(crate) fn row(cells: &[String]) {
-    println!("| {} |", cells.join(" | "));
-}
-
-/// Prints the head of a table in Markdown.
-pub(crate) fn head(cells: &[&str]) {
-    println!("\n| {} |\n|{}", cells.join(" | "), "---|".repeat(cells.len()));
-}
-
-/// Prints whether a target was met.
-pub(crate) fn verdict(what: &str, value: f64, target: &str, is_met: bool) {
-    println!("\n{what}: {value:.2} (target: {target}): {}", if is_met { "met" } else { "MISSED" });
 }
 
 /// What inserters achieved.

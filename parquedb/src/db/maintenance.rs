@@ -167,7 +167,7 @@ impl Connection {
     }
 
     /// Brings views, each after its sources, to the present in one commit.
-    #[tracing::instrument(name = "refresh", level = "debug", skip_all, fields(views = views.len()))]
+    #[tracing::instrument(name = "refresh", level = "debug", skip_all, fields(view = views.join(", ")))]
     async fn refresh_together(&self, views: &[String], done: &mut Done) -> Result<()> {
         let _writing = self.0.writing.lock().await;
         loop {

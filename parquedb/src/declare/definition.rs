@@ -43,6 +43,7 @@ pub struct ViewDefinition {
 /// One member of a database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "there are few of them, and they are seldom moved")]
 pub enum Definition {
     /// A collection.
     Collection(CollectionDefinition),

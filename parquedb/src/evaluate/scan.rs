@@ -27,6 +27,7 @@ pub(crate) fn all_rows(name: &str, schema: &SchemaRef, table: Option<&Table>) ->
 
 /// All rows of a table, each with the commit that it came in as the column [`SEQ_COLUMN`]. States that were
 /// merged came in the last one of their commits.
+#[cfg(test)]
 pub(crate) fn rows_with_commits(
     name: &str,
     schema: &SchemaRef,

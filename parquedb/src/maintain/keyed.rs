@@ -20,6 +20,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::cast;
+use std::collections::btree_map::Entry::Vacant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
@@ -167,8 +168,8 @@ impl<'a> Working<'a> {
     async fn load(&mut self, keys: &RecordBatch) -> Result<()> {
         let mut unknown = Vec::new();
         for (index, key) in self.encoded_keys(keys)?.into_iter().enumerate() {
-            if !self.entries.contains_key(&key) {
-                self.entries.insert(key, Entry::default());
+            if let Vacant(entry) = self.entries.entry(key) {
+                entry.insert(Entry::default());
                 unknown.push(u32::try_from(index).map_err(|_| Error::invalid("too many rows at once"))?);
             }
         }

@@ -51,7 +51,7 @@ impl Random {
 
 /// The seeds to run: `PARQUEDB_SEEDS` (or so many) from `PARQUEDB_SEED` (or 1) on.
 #[cfg(test)]
-#[expect(clippy::expect_used, reason = "only for tests")]
+#[allow(clippy::expect_used, reason = "only for tests")]
 pub(crate) fn seeds(count: u64) -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect(name));
     let first = number("PARQUEDB_SEED").unwrap_or(1);

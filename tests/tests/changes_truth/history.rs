@@ -185,11 +185,11 @@ impl Case {
             17 => Step::Maintain,
             18 => Step::Reopen,
             _ => {
-                let earlier = self.steps.iter().filter_map(|step| match step {
+                let mut earlier = self.steps.iter().filter_map(|step| match step {
                     Step::Commit(batch) if batch.id.is_some() => Some(batch.clone()),
                     _ => None,
                 });
-                match earlier.last() {
+                match earlier.next_back() {
                     Some(again) => Step::Commit(again),
                     None => Step::Commit(self.batch(random, ids)),
                 }

@@ -31,7 +31,7 @@ impl Oracle {
 
     fn register(&self, name: &str, rows: RecordBatch) {
         self.session.deregister_table(quoted(name)).unwrap();
-        self.session.register_batch(&quoted(name), rows).unwrap();
+        self.session.register_batch(quoted(name), rows).unwrap();
     }
 
     /// The numbers of the rows for which `condition` holds, each with the values of expressions.

@@ -138,6 +138,5 @@ fn lists(
         Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, values, None)?) as ArrayRef)
     };
     let returns = |types: &[DataType]| Ok(DataType::new_list(value_of_state(types)?, false));
-    ColumnFunction::new(name, returns, compute)
-        .call(std::iter::once(state).chain(size.map(|size| lit(size))).collect())
+    ColumnFunction::new(name, returns, compute).call(std::iter::once(state).chain(size.map(lit)).collect())
 }
