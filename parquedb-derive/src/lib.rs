@@ -18,8 +18,8 @@ use proc_macro::TokenStream;
 /// The struct needs named fields. On the struct, all optional:
 ///
 /// - `#[collection(key = id)]`, `#[collection(key = (tenant, id))]`: rows are found by
-///   these fields. Keyed collections can be declared and read, but not written yet. Without a key, rows are
-///   only appended. `#[key]` on a field says the same.
+///   these fields, of which no two are the same, and can be upserted, updated and deleted. Without a key, rows
+///   are only inserted. `#[key]` on a field says the same.
 /// - `#[collection(version = updated_at)]`: of rows with one key, the one with the highest value wins.
 /// - `#[collection(name = "Orders2")]`: the name of its folder, instead of the struct's.
 /// - `#[collection(table = "orders")]`: the name in SQL, instead of the struct's in snake case.

@@ -1,7 +1,7 @@
 //! A view that holds something else than its definition gives is found, by the library and by the command.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use parquedb::commit::{Changes, Log, LogOptions, TableWrite};
+use parquedb::commit::{Changes, Log, LogOptions, RunId, RunRemoval, TableRemoval, TableWrite};
 use parquedb::{Collection, Store, database, views};
 use parquedb_tests::cargo_bin;
 use serde_json::Value;
@@ -66,4 +66,19 @@ async fn rows_that_do_not_belong_are_found() {
     let json: Value = serde_json::from_str(&text).unwrap();
     assert!(!success && json[0]["exact"] == false, "{text}");
     assert_eq!(json[0]["unexpected"][0]["amount"], 4, "{text}");
+
+    // A row that is missing is found when it should go, and a view that is wrong can be built anew.
+    let seq = snapshot.tables["Large"].inline[0].seq;
+    let rows = [0].into_iter().collect();
+    let runs = vec![RunRemoval { run: RunId::Inline(seq), rows }];
+    let removals = vec![TableRemoval { table: "Large".to_owned(), runs }];
+    log.commit(Changes { removals, ..Changes::default() }).await.unwrap();
+    db.catch_up().await.unwrap();
+    db.large.rebuild().await.unwrap();
+    db.shop_totals.rebuild().await.unwrap();
+    assert!(db.large.verify().await.unwrap().is_exact());
+    assert!(db.shop_totals.verify().await.unwrap().is_exact());
+    assert!(run(&["verify", url]).0);
+    db.sale.insert(Sale { shop: "shop 1".to_owned(), amount: 50 }).await.unwrap();
+    assert!(run(&["verify", url]).0, "they stream again");
 }

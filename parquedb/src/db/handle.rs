@@ -217,6 +217,15 @@ impl<T: ViewRecord + Declared> View<T> {
         self.connection.refresh(&self.name).await
     }
 
+    /// Builds the view anew from all rows of its sources, whatever it holds, and then the streaming views over
+    /// it. Only a view that [`View::verify`] found wrong needs it: a refresh builds an invalid one by itself.
+    ///
+    /// # Errors
+    /// As [`View::refresh`].
+    pub async fn rebuild(&self) -> Result<()> {
+        self.connection.rebuild(&self.name).await
+    }
+
     /// Says how the view is kept: what it stores, what each kind of change costs and why, and by which plans.
     /// Printed, it is a text for people.
     ///

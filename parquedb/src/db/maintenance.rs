@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::catalog::Catalog;
 use crate::maintain::explain::{Explanation, explain};
 use crate::maintain::freshness::{Freshness, freshness};
-use crate::maintain::refresh::refresh;
+use crate::maintain::refresh::{rebuild, refresh};
 use crate::maintain::schedule::next_due;
 use crate::maintain::step::Engine;
 use crate::maintain::streaming::Maintainer;
@@ -218,6 +218,36 @@ impl Connection {
             Some(error) => Err(error),
             None => Ok(refreshed.snapshot),
         }
+    }
+
+    /// Builds a view anew from all rows of its sources, whatever it holds, and then the streaming views over it:
+    /// see [`crate::View::rebuild`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no such view, and as [`crate::View::refresh`].
+    pub async fn rebuild(&self, view: &str) -> Result<()> {
+        let snapshot = self.0.log.snapshot();
+        let maintainer = self.maintainer(&snapshot).await?;
+        let catalog = &maintainer.catalog;
+        let above = catalog.view(view)?.plan.members().filter(|member| catalog.view(member).is_ok());
+        let above = above.map(str::to_owned).collect::<BTreeSet<_>>();
+        let mut failures = self.refresh_all(above.clone()).await?.failures;
+        if let Some(error) = above.iter().find_map(|member| failures.remove(member)) {
+            return Err(error);
+        }
+        let writing = self.0.writing.lock().await;
+        loop {
+            let snapshot = self.0.log.snapshot();
+            let maintainer = self.maintainer(&snapshot).await?;
+            let rebuilt = rebuild(&self.engine(&maintainer), &snapshot, view).await?;
+            match self.0.log.commit(rebuilt.changes).await {
+                Ok(_) => break,
+                Err(error) if error.kind() == ErrorKind::Conflict => drop(self.0.log.catch_up().await?),
+                Err(error) => return Err(error),
+            }
+        }
+        drop(writing);
+        self.refresh(view).await.map(drop)
     }
 
     fn note_failures(&self, failed: BTreeMap<String, Error>, done: &mut Done) {

@@ -1,7 +1,7 @@
 //! Bringing views forward together: all to one snapshot, in one commit, so that a view over two of them
 //! never sees one without the other.
 
-use super::step::Engine;
+use super::step::{Engine, TableChange};
 use crate::commit::snapshot::Snapshot;
 use crate::commit::{Absorbed, Changes, CursorWrite};
 use crate::declare::definition::ViewDefinition;
@@ -27,12 +27,7 @@ pub(crate) async fn refresh(
     snapshot: &Snapshot,
     wanted: &[String],
 ) -> Result<Refreshed> {
-    let mut refreshed = Refreshed {
-        changes: Changes { base: Some(snapshot.seq), ..Changes::default() },
-        snapshot: snapshot.clone(),
-        views: Vec::new(),
-        failures: BTreeMap::new(),
-    };
+    let mut refreshed = Refreshed::nothing(snapshot);
     for name in wanted {
         let view = engine.catalog.view(name)?;
         if view.plan.members().any(|member| refreshed.failures.contains_key(member)) {
@@ -47,30 +42,53 @@ pub(crate) async fn refresh(
                 continue;
             }
         };
-        let mut own = Changes { base: Some(refreshed.snapshot.seq), ..Changes::default() };
-        change.add_to(name, true, &refreshed.snapshot, &mut own);
-        own.cursors.push(CursorWrite {
-            view: name.clone(),
-            definition: engine.catalog.hash(name)?.to_owned(),
-            // A source that is brought forward here is absorbed with what it gets here.
-            sources: absorbed(view, |member| match refreshed.views.iter().any(|view| view == member) {
-                true => Absorbed::ThisCommit,
-                false => Absorbed::Through(snapshot.seq),
-            }),
-            alone: false,
-        });
-        refreshed.snapshot = refreshed.snapshot.with(&own, snapshot.time)?;
-        add(&mut refreshed.changes, own);
-        refreshed.views.push(name.clone());
+        refreshed.add(engine, view, change)?;
     }
     Ok(refreshed)
 }
 
-/// Adds the changes of one view to those of a commit.
-pub(crate) fn add(all: &mut Changes, one: Changes) {
-    all.writes.extend(one.writes);
-    all.removals.extend(one.removals);
-    all.cursors.extend(one.cursors);
+/// Builds a view anew from all rows of its sources, whatever it holds.
+pub(crate) async fn rebuild(engine: &Engine<'_>, snapshot: &Snapshot, name: &str) -> Result<Refreshed> {
+    let mut refreshed = Refreshed::nothing(snapshot);
+    let view = engine.catalog.view(name)?;
+    let change = engine.rebuild(snapshot, view).await;
+    refreshed.add(engine, view, change.map_err(|error| error.context(format!("view `{name}`")))?)?;
+    Ok(refreshed)
+}
+
+impl Refreshed {
+    fn nothing(snapshot: &Snapshot) -> Self {
+        Self {
+            changes: Changes { base: Some(snapshot.seq), ..Changes::default() },
+            snapshot: snapshot.clone(),
+            views: Vec::new(),
+            failures: BTreeMap::new(),
+        }
+    }
+
+    /// Brings one more view forward, whose sources are where they will be.
+    fn add(&mut self, engine: &Engine<'_>, view: &ViewDefinition, change: TableChange) -> Result<()> {
+        let name = &view.name;
+        let base = self.changes.base.unwrap_or(self.snapshot.seq);
+        let mut own = Changes { base: Some(self.snapshot.seq), ..Changes::default() };
+        change.add_to(name, true, &self.snapshot, &mut own);
+        own.cursors.push(CursorWrite {
+            view: name.clone(),
+            definition: engine.catalog.hash(name)?.to_owned(),
+            // A source that is brought forward here is absorbed with what it gets here.
+            sources: absorbed(view, |member| match self.views.iter().any(|view| view == member) {
+                true => Absorbed::ThisCommit,
+                false => Absorbed::Through(base),
+            }),
+            alone: false,
+        });
+        self.snapshot = self.snapshot.with(&own, self.snapshot.time)?;
+        self.changes.writes.extend(own.writes);
+        self.changes.removals.extend(own.removals);
+        self.changes.cursors.extend(own.cursors);
+        self.views.push(name.clone());
+        Ok(())
+    }
 }
 
 /// How far a view has absorbed each of its sources.

@@ -89,7 +89,7 @@ impl Engine<'_> {
     }
 
     /// All rows of the view, from all rows of its sources.
-    async fn rebuild(&self, snapshot: &Snapshot, view: &ViewDefinition) -> Result<TableChange> {
+    pub(super) async fn rebuild(&self, snapshot: &Snapshot, view: &ViewDefinition) -> Result<TableChange> {
         let inputs = Inputs::of(view, |name| self.catalog.rows(snapshot, name))?;
         let plus = self.stored(view, view::delta_plan(view, &inputs)?).await?;
         Ok(TableChange { plus, minus: None, replace: true })
