@@ -76,6 +76,9 @@ struct Inner {
     /// Files, by path, that compaction found not to go with the file before them, and why.
     apart: Mutex<HashMap<String, String>>,
     writer: Arc<tokio::sync::Mutex<Writer>>,
+    /// Held while runs are written to files beside commits. Whoever holds it may wait for the writer, and
+    /// not the other way round.
+    aside: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What whoever moves the log forward needs; one task at a time.
@@ -129,6 +132,7 @@ impl Log {
             counters: Counters::new()?,
             apart: Mutex::default(),
             writer: Arc::new(tokio::sync::Mutex::new(writer)),
+            aside: Arc::default(),
         }));
         let mut writer = log.0.writer.lock().await;
         for applied in loaded.applied {
@@ -154,8 +158,10 @@ impl Log {
             return Ok(());
         }
         let inner = Arc::clone(&self.0);
+        let aside = Arc::clone(&inner.aside).lock_owned().await;
         let mut writer = Arc::clone(&inner.writer).lock_owned().await;
         let task = tokio::spawn(async move {
+            let _aside = aside;
             inner.flush(&mut writer).await?;
             match writer.claimed {
                 Some(_) => inner.claim(&mut writer, false).await,
@@ -267,6 +273,7 @@ impl Log {
     pub async fn commit(&self, changes: Changes) -> Result<Committed> {
         self.0.writable()?;
         let inner = Arc::clone(&self.0);
+        inner.await_flush().await;
         let mut writer = Arc::clone(&inner.writer).lock_owned().await;
         let (sender, receiver) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
@@ -290,8 +297,12 @@ impl Log {
     pub async fn flush(&self) -> Result<()> {
         self.0.writable()?;
         let inner = Arc::clone(&self.0);
+        let aside = Arc::clone(&inner.aside).lock_owned().await;
         let mut writer = Arc::clone(&inner.writer).lock_owned().await;
-        let task = tokio::spawn(async move { inner.flush(&mut writer).await });
+        let task = tokio::spawn(async move {
+            let _aside = aside;
+            inner.flush(&mut writer).await
+        });
         task.await.unwrap_or_else(|_| Err(interrupted()))
     }
 
@@ -340,8 +351,17 @@ impl Log {
         self.0.counters.counts()
     }
 
+    /// Waits until the next commit can begin.
+    pub(crate) async fn ready(&self) {
+        self.0.await_flush().await;
+        drop(self.0.writer.lock().await);
+    }
+
     /// Waits until nobody writes: until the maintenance after the last commit is over.
     pub async fn idle(&self) {
+        // A commit under way may begin to write files aside.
+        drop(self.0.writer.lock().await);
+        let _aside = self.0.aside.lock().await;
         drop(self.0.writer.lock().await);
     }
 }

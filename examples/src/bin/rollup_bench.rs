@@ -47,6 +47,7 @@ views! {
             max_value: { $max: value },
             sum_value: { $sum: value },
             sum_bytes: { $sum: bytes },
+            quantiles: $quantiles([0.5, 0.95, 0.99], value),
         },
     }
 
@@ -56,10 +57,10 @@ views! {
         $filter: { metric_name: "container_http_requests_duration_seconds_total" },
         $groupBy: [account_id, service_name, { minute: ts }],
         $compute: {
-            pods: { $countDistinct: pod },
+            pods: { $uniq: pod },
             requests: { $count: * },
             avg_value: { $avg: value },
-            max_value: { $max: value },
+            p95_value: $quantile(0.95, value),
             errors: $count(*, $filter: status >= "400"),
         },
     }
@@ -168,8 +169,8 @@ async fn run<D: Database>(arguments: &Arguments) -> Result<(), Failure> {
         "commits": commits,
         "requests": requests,
         "bytes": stored_bytes(&store).await?,
-        "notes": "every batch and its views durable in one commit; min and max stand in for quantiles, \
-                  and the distinct count is exact",
+        "notes": "every batch and its views durable in one commit; quantiles within 1 %, distinct counts of \
+                  4096 registers",
     });
     if arguments.queries && arguments.views > 0 {
         let (view, raw) = checks::query_times(connection).await?;

@@ -334,7 +334,7 @@ fn write_rows(buffer: &mut Vec<u8>, inline: &InlineRows) -> Result<()> {
     }
     let mut options = IpcWriteOptions::default();
     if memory_size(&inline.batches) >= COMPRESS_FROM {
-        options = options.try_with_compression(Some(CompressionType::ZSTD)).map_err(failed)?;
+        options = options.try_with_compression(Some(CompressionType::LZ4_FRAME)).map_err(failed)?;
     }
     let mut writer = StreamWriter::try_new_with_options(buffer, &first.schema(), options).map_err(failed)?;
     for batch in &inline.batches {

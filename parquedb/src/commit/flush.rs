@@ -1,5 +1,9 @@
 //! Moves inline runs to files and writes checkpoints, so that opening stays quick.
+//!
+//! Many rows take long to write. So their files are written aside, while commits go on; then, in turn with
+//! commits, the few runs that came meanwhile, the commit that names all these files, and the checkpoint.
 
+use super::anchor::Moment;
 use super::body::{AddedFile, Body, Intent, ReplaceInline};
 use super::checkpoint::{self, Hint};
 use super::removal::RemovedRows;
@@ -24,48 +28,115 @@ const RETRY_AFTER: i64 = 10_000_000;
 /// How often an explicit flush begins again when another process was quicker.
 const ATTEMPTS: usize = 5;
 
+/// Commits wait for a flush that began aside when more than this many times of what makes one due is inline.
+const FLUSHES_BEHIND: u64 = 2;
+
+/// Runs and the file that holds their live rows.
+#[derive(Debug)]
+struct Written {
+    runs: Vec<Arc<InlineRun>>,
+    file: ReplaceInline,
+}
+
 impl Inner {
     pub(super) fn flush_due(&self, writer: &Writer) -> bool {
-        let options = &self.options;
         let snapshot = &writer.state.snapshot;
-        let since = writer.last_checkpoint.unwrap_or(0);
-        if snapshot.seq.saturating_sub(since) >= options.flush_after_commits {
-            return true;
+        let since = snapshot.seq.saturating_sub(writer.last_checkpoint.unwrap_or(0));
+        let waited = self.options.clock.now().saturating_sub(writer.last_flush);
+        let waited_enough = u128::try_from(waited).unwrap_or(0) >= self.options.flush_after.as_micros();
+        since >= self.options.flush_after_commits
+            || snapshot.tables.values().any(|table| {
+                !table.inline.is_empty()
+                    && (waited_enough || inline_bytes(table) >= self.options.flush_after_bytes)
+            })
+    }
+
+    /// Waits for the flush that is under way aside when commits were so much quicker than it that they
+    /// would take the memory of several.
+    pub(super) async fn await_flush(&self) {
+        let most = self.options.flush_after_bytes.saturating_mul(FLUSHES_BEHIND);
+        let most_commits = self.options.flush_after_commits.saturating_mul(FLUSHES_BEHIND);
+        let snapshot = self.snapshot();
+        let is_behind = |table: &Table| {
+            let commits = table.inline.first().map_or(0, |run| snapshot.seq + 1 - run.seq);
+            commits >= most_commits || inline_bytes(table) >= most
+        };
+        if snapshot.tables.values().any(|table| is_behind(table)) {
+            drop(self.aside.lock().await);
         }
-        let waited = options.clock.now().saturating_sub(writer.last_flush);
-        let waited_enough = u128::try_from(waited).unwrap_or(0) >= options.flush_after.as_micros();
-        snapshot.tables.values().any(|table| {
-            let bytes: u64 = table.inline.iter().map(|run| run.bytes).sum();
-            !table.inline.is_empty() && (waited_enough || bytes >= options.flush_after_bytes)
-        })
     }
 
     /// What is due after a commit. The commit stands whether this succeeds or not.
-    pub(super) async fn maintain(&self, writer: &mut Writer) {
-        let now = self.options.clock.now();
-        if now < writer.maintenance_after {
+    pub(super) async fn maintain(self: &Arc<Self>, writer: &mut Writer) {
+        if self.options.clock.now() < writer.maintenance_after {
             return;
         }
-        let result =
-            if self.flush_due(writer) { self.flush(writer).await } else { self.write_head(writer).await };
+        let result = if !self.flush_due(writer) {
+            self.write_head(writer).await
+        } else if self.flush_aside(writer) {
+            Ok(())
+        } else {
+            self.flush(writer).await
+        };
+        self.note_maintenance(writer, result);
+    }
+
+    fn note_maintenance(&self, writer: &mut Writer, result: Result<()>) {
         if let Err(error) = result {
             tracing::warn!(url = self.store.url(), %error, "maintenance after a commit failed; it will be repeated");
-            writer.maintenance_after = now.saturating_add(RETRY_AFTER);
+            writer.maintenance_after = self.options.clock.now().saturating_add(RETRY_AFTER);
         }
     }
 
+    /// Begins a flush whose files are written while commits go on, unless one is under way. Gives whether it
+    /// is worth it.
+    fn flush_aside(self: &Arc<Self>, writer: &Writer) -> bool {
+        let snapshot = &writer.state.snapshot;
+        if snapshot.tables.values().map(|table| inline_bytes(table)).sum::<u64>()
+            < self.options.flush_aside_from_bytes
+        {
+            return false;
+        }
+        if let Ok(aside) = Arc::clone(&self.aside).try_lock_owned() {
+            let (inner, snapshot) = (Arc::clone(self), Arc::clone(snapshot));
+            tokio::spawn(async move {
+                let _aside = aside;
+                let begun = Moment::now(inner.options.clock.as_ref());
+                let written = inner.write_runs(&snapshot, Vec::new()).await;
+                let mut writer = Arc::clone(&inner.writer).lock_owned().await;
+                let result = match written {
+                    Ok(written) => inner.flush_since(&mut writer, written, begun).await,
+                    Err(error) => Err(error),
+                };
+                inner.note_maintenance(&mut writer, result);
+            });
+        }
+        true
+    }
+
     /// Flushes all tables, then writes a checkpoint and the hint.
-    #[tracing::instrument(level = "debug", skip_all, fields(seq, tables, rows, bytes, attempts))]
     pub(super) async fn flush(&self, writer: &mut Writer) -> Result<()> {
+        self.flush_since(writer, Vec::new(), Moment::now(self.options.clock.as_ref())).await
+    }
+
+    /// The same when files of some runs were written from `begun` on.
+    #[tracing::instrument(
+        name = "flush",
+        level = "debug",
+        skip_all,
+        fields(seq, tables, rows, bytes, attempts)
+    )]
+    async fn flush_since(&self, writer: &mut Writer, mut written: Vec<Written>, begun: Moment) -> Result<()> {
         self.settle(writer).await?;
         self.ensure_right(writer).await?;
         for attempt in 1..=ATTEMPTS {
-            let replaced = self.write_runs(&writer.state.snapshot).await?;
-            if replaced.is_empty() {
+            written = self.write_runs(&writer.state.snapshot, written).await?;
+            if written.is_empty() {
                 break;
             }
+            let replaced = written.iter().map(|written| written.file.clone()).collect();
             let intent = Intent { base_seq: writer.state.tip.seq, ..Intent::default() };
-            match self.append(writer, Body { intent, replaced, ..Body::default() }).await {
+            match self.append_since(writer, Body { intent, replaced, ..Body::default() }, begun).await {
                 Ok(_) => {
                     self.counters.flushed();
                     break;
@@ -87,43 +158,48 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes the live rows of all inline runs to files.
-    async fn write_runs(&self, snapshot: &Snapshot) -> Result<Vec<ReplaceInline>> {
+    /// Writes the live rows of all inline runs to files, but for those runs that still are as they were when
+    /// they were `written`.
+    async fn write_runs(&self, snapshot: &Snapshot, mut written: Vec<Written>) -> Result<Vec<Written>> {
+        let mut kept = Vec::new();
         let mut writing = Vec::new();
         for (name, table) in &snapshot.tables {
             let is_view = is_view(snapshot, name);
-            for group in groups(table) {
-                writing.push(self.write_group(name, is_view, group));
+            for mut group in groups(table) {
+                let is_start =
+                    |written: &Written| written.file.table == *name && starts_with(&group, &written.runs);
+                if let Some(found) = written.iter().position(is_start) {
+                    let written = written.swap_remove(found);
+                    group.drain(..written.runs.len());
+                    kept.push(written);
+                }
+                if !group.is_empty() {
+                    writing.push(self.write_group(name, is_view, group));
+                }
             }
         }
-        try_join_all(writing).await
+        kept.extend(try_join_all(writing).await?);
+        Ok(kept)
     }
 
-    async fn write_group(
-        &self,
-        table: &str,
-        is_view: bool,
-        group: Vec<Arc<InlineRun>>,
-    ) -> Result<ReplaceInline> {
-        let first_seq = group.first().map_or(0, |run| run.seq);
-        let last_seq = group.last().map_or(0, |run| run.seq);
+    async fn write_group(&self, table: &str, is_view: bool, runs: Vec<Arc<InlineRun>>) -> Result<Written> {
+        let first_seq = runs.first().map_or(0, |run| run.seq);
+        let last_seq = runs.last().map_or(0, |run| run.seq);
         let live = |run: &Arc<InlineRun>| Ok((run.seq, run.removed.live(&run.batches)?.into_owned()));
-        let runs = group.iter().map(live).collect::<Result<_>>()?;
-        let written = files::write(&self.store, table.to_owned(), is_view, runs, first_seq != last_seq);
-        let AddedFile { table, path, size, rows, checksum } = written.await?;
-        Ok(ReplaceInline {
-            table,
-            file: DataFile {
-                path,
-                size,
-                rows,
-                checksum,
-                first_seq,
-                last_seq,
-                merged: false,
-                removed: RemovedRows::default(),
-            },
-        })
+        let rows = runs.iter().map(live).collect::<Result<_>>()?;
+        let added = files::write(&self.store, table.to_owned(), is_view, rows, first_seq != last_seq);
+        let AddedFile { table, path, size, rows, checksum } = added.await?;
+        let file = DataFile {
+            path,
+            size,
+            rows,
+            checksum,
+            first_seq,
+            last_seq,
+            merged: false,
+            removed: RemovedRows::default(),
+        };
+        Ok(Written { runs, file: ReplaceInline { table, file } })
     }
 
     #[tracing::instrument(name = "checkpoint", level = "debug", skip_all, fields(seq, bytes))]
@@ -175,6 +251,16 @@ pub(super) fn is_view(snapshot: &Snapshot, table: &str) -> bool {
     let table = table_of_removed(table).unwrap_or(table);
     matches!(snapshot.definitions.get(table), Some(Definition::View(_)))
         || snapshot.cursors.contains_key(table)
+}
+
+/// The encoded size of a table's inline runs.
+fn inline_bytes(table: &Table) -> u64 {
+    table.inline.iter().map(|run| run.bytes).sum()
+}
+
+/// Whether a group begins with these very runs, with the same rows removed.
+fn starts_with(group: &[Arc<InlineRun>], runs: &[Arc<InlineRun>]) -> bool {
+    group.len() >= runs.len() && group.iter().zip(runs).all(|(one, other)| Arc::ptr_eq(one, other))
 }
 
 /// The inline runs that go into one file each: of one schema, and without a file between them.

@@ -20,6 +20,8 @@ pub struct LogOptions {
     pub flush_after_commits: u64,
     /// The same after so long.
     pub flush_after: Duration,
+    /// Inline runs of more than this together, encoded, are written to files while commits go on.
+    pub flush_aside_from_bytes: u64,
     /// How long one request for a commit may take before it is sent again.
     pub request_timeout: Duration,
     /// How long to find out whether a commit landed before giving
@@ -46,6 +48,7 @@ impl Default for LogOptions {
             flush_after_bytes: 16 << 20,
             flush_after_commits: 256,
             flush_after: Duration::from_secs(300),
+            flush_aside_from_bytes: 2 << 20,
             request_timeout: Duration::from_secs(15),
             outcome_deadline: Duration::from_secs(30),
             clock: Arc::new(SystemClock),

@@ -50,7 +50,7 @@ impl Connection {
             self.0.queue.gather().await;
             let _writing = self.0.writing.lock().await;
             // Whatever comes during a flush goes into the next commit too.
-            self.0.log.idle().await;
+            self.0.log.ready().await;
             let group = self.0.queue.take();
             if group.is_empty() {
                 return;

@@ -153,11 +153,19 @@ async fn a_repeated_batch_changes_nothing_until_seven_days_have_passed() {
 
 #[tokio::test]
 async fn flushes_happen_by_themselves() {
+    for flush_aside_from_bytes in [u64::MAX, 0] {
+        flush_by_themselves(flush_aside_from_bytes).await;
+    }
+}
+
+async fn flush_by_themselves(flush_aside_from_bytes: u64) {
     let inner = memory();
-    let log =
-        Log::open(Store::new(Arc::clone(&inner), "db"), LogOptions { flush_after_commits: 10, ..options() })
-            .await
-            .unwrap();
+    let log = Log::open(
+        Store::new(Arc::clone(&inner), "db"),
+        LogOptions { flush_after_commits: 10, flush_aside_from_bytes, ..options() },
+    )
+    .await
+    .unwrap();
     for step in 0..35 {
         log.commit(write("A", step..step + 1)).await.unwrap();
     }

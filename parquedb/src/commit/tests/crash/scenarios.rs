@@ -40,6 +40,7 @@ pub(super) fn all() -> Vec<Scenario> {
         scenario!("flush", written, flush),
         scenario!("flush of several schemas", written, flush_of_schemas),
         scenario!("checkpoint and HEAD by themselves", written, automatic_flush),
+        scenario!("flushes while commits go on", written, flush_aside),
         scenario!("HEAD lost", without_head, open_and_flush),
         scenario!("HEAD far behind", stale_head, open_and_flush),
         scenario!("reading past snapshots", flushed, past_snapshots),
@@ -365,7 +366,16 @@ async fn flush_of_schemas(world: &World) -> Result<()> {
 }
 
 async fn automatic_flush(world: &World) -> Result<()> {
-    let log = world.open_with(0, |options| LogOptions { flush_after_commits: 3, ..options }).await?;
+    flushes(world, u64::MAX).await
+}
+
+async fn flush_aside(world: &World) -> Result<()> {
+    flushes(world, 0).await
+}
+
+async fn flushes(world: &World, flush_aside_from_bytes: u64) -> Result<()> {
+    let options = |options| LogOptions { flush_after_commits: 3, flush_aside_from_bytes, ..options };
+    let log = world.open_with(0, options).await?;
     for number in 20..30 {
         world.clock.advance(2_000_000);
         world.commit(&log, Unit::new(number).rows(SOURCE, [number])).await?;

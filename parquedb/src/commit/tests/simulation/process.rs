@@ -161,6 +161,7 @@ impl<'a> Process<'a> {
         let options = LogOptions {
             inline_limit_bytes: if world.one_in(3) { 600 } else { 1 << 20 },
             flush_after_commits: world.pick(&[12, 40, 256]),
+            flush_aside_from_bytes: world.pick(&[0, u64::MAX]),
             request_timeout: Duration::from_secs(timeout),
             outcome_deadline: Duration::from_secs(2 * timeout),
             clock: Arc::new(SimulatedClock { start: world.start, skew, drift }),
