@@ -1,6 +1,7 @@
 //! Everything that can be judged from the tokens alone.
 
 use crate::errors::Errors;
+use crate::names::nearest;
 use crate::parse::columns::text;
 use crate::parse::expr::Expr;
 use crate::parse::view::View;
@@ -22,6 +23,7 @@ pub(crate) fn check(views: Vec<View>, errors: &mut Errors) -> Vec<View> {
             }
             columns(&mut view, errors);
             sources(&mut view, errors);
+            ttl(&mut view, errors);
             complete(&view, errors).then_some(view)
         })
         .collect()
@@ -130,6 +132,25 @@ fn columns(view: &mut View, errors: &mut Errors) {
     if let Some(columns) = &mut view.compute {
         columns.retain(|column| is_new(&column.name));
     }
+}
+
+/// Records a `$ttl` on what groups do not have from the beginning, and drops it.
+fn ttl(view: &mut View, errors: &mut Errors) {
+    let Some(ttl) = &view.ttl else { return };
+    let groups = view.group_by.is_some() || view.compute.is_some();
+    let keys = view.group_by.iter().flatten().map(|key| text(&key.name)).collect::<Vec<_>>();
+    if !groups || keys.contains(&text(&ttl.on)) {
+        return;
+    }
+    let on = text(&ttl.on);
+    let is_aggregate = view.compute.iter().flatten().any(|column| text(&column.name) == on);
+    let why = match (is_aggregate, nearest(&on, keys.iter().map(String::as_str))) {
+        (true, _) => format!("`{on}` is an aggregate, which changes as rows come"),
+        (false, Some(near)) => format!("there is no key `{on}`, did you mean `{near}`?"),
+        (false, None) => format!("there is no key `{on}`"),
+    };
+    errors.at(ttl.on.span(), format!("groups of view `{}` expire by one of their keys: {why}", view.name));
+    view.ttl = None;
 }
 
 /// Views of one block that are computed from themselves. (Across blocks, rustc reports the cycle.)

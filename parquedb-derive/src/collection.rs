@@ -1,15 +1,16 @@
 //! `#[derive(Collection)]`: parse, check, expand.
 
 use crate::names::{is_plain, nearest, snake_case};
+use crate::parse::ttl::duration;
 use crate::record::{self, Record, RecordField};
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::punctuated::Punctuated;
 use syn::{Data, DeriveInput, Error, Fields, Ident, LitStr, Result, Token, parenthesized, token};
 
-const ON_STRUCT: &[&str] = &["key", "version", "name", "table"];
+const ON_STRUCT: &[&str] = &["key", "version", "ttl", "on", "name", "table"];
 const ON_FIELD: &[&str] = &["rename"];
 
 /// What `#[collection(...)]` on the struct says.
@@ -17,6 +18,8 @@ const ON_FIELD: &[&str] = &["rename"];
 struct Options {
     key: Option<Vec<Ident>>,
     version: Option<Ident>,
+    ttl: Option<(i64, Span)>,
+    on: Option<Ident>,
     name: Option<LitStr>,
     table: Option<LitStr>,
 }
@@ -119,6 +122,16 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             "`version` decides between rows of one key, but there is no key: add `key = ...`",
         ));
     }
+    let on = options.on.as_ref().and_then(|field| mistakes.note(column_of(field, &columns)));
+    match (&options.ttl, &options.on) {
+        (Some((_, span)), None) => {
+            mistakes.add(Error::new(*span, "`ttl` needs the field with the rows' time: add `on = ...`"))
+        }
+        (None, Some(on)) => {
+            mistakes.add(Error::new(on.span(), "`on` says by which field rows expire: add `ttl = \"7d\"`"));
+        }
+        _ => {}
+    }
     let name = options.name.map_or_else(|| input.ident.unraw().to_string(), |name| name.value());
     let table = options.table.map_or_else(|| snake_case(&name), |table| table.value());
     mistakes.finish()?;
@@ -128,6 +141,11 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         _ => None,
     };
     let references = references(&columns);
+    let timed = options.on.as_ref().and_then(|on| {
+        let wanted = on.unraw().to_string();
+        let ty = &columns.iter().find(|column| column.ident.unraw() == wanted)?.ty;
+        Some(quote_spanned!(on.span()=> const _: () = ::parquedb::__private::expires_by::<#ty>();))
+    });
     let record = record::expand(&Record {
         ident: &input.ident,
         name: &name,
@@ -140,6 +158,15 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         Some(version) => quote!(::std::option::Option::Some(::std::convert::Into::into(#version))),
         None => quote!(::std::option::Option::None),
     };
+    let ttl = match (options.ttl, on) {
+        (Some((after, _)), Some(on)) => quote! {
+            ::std::option::Option::Some(::parquedb::__private::Ttl {
+                after: #after,
+                on: ::std::convert::Into::into(#on),
+            })
+        },
+        _ => quote!(::std::option::Option::None),
+    };
     let referable = position.map(|_| {
         quote! {
             #[automatically_derived]
@@ -150,6 +177,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         #record
         #referable
         #references
+        #timed
 
         #[automatically_derived]
         impl ::parquedb::__private::Declared for #ident {
@@ -161,6 +189,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
                     schema: <Self as ::parquedb::__private::Row>::schema(),
                     key: ::std::vec![#(::std::convert::Into::into(#key)),*],
                     version: #version,
+                    ttl: #ttl,
                 })
             }
         }
@@ -222,6 +251,11 @@ impl Options {
         match option_name(meta)?.as_str() {
             "key" => set(&mut self.key, meta, field_names),
             "version" => set(&mut self.version, meta, field_name),
+            "ttl" => set(&mut self.ttl, meta, |input| {
+                let literal: LitStr = input.parse()?;
+                Ok((duration(&literal)?, literal.span()))
+            }),
+            "on" => set(&mut self.on, meta, field_name),
             "name" => set(&mut self.name, meta, plain_name),
             "table" => set(&mut self.table, meta, plain_name),
             other => Err(unknown(meta, other, ON_STRUCT, "a collection")),

@@ -21,6 +21,8 @@ use proc_macro::TokenStream;
 ///   these fields, of which no two are the same, and can be upserted, updated and deleted. Without a key, rows
 ///   are only inserted. `#[key]` on a field says the same.
 /// - `#[collection(version = updated_at)]`: of rows with one key, the one with the highest value wins.
+/// - `#[collection(ttl = "7d", on = timestamp)]`: rows expire so long after the time in a field; views keep what
+///   they counted. A row without a time does not expire. Units are `s`, `m`, `h` and `d`.
 /// - `#[collection(name = "Orders2")]`: the name of its folder, instead of the struct's.
 /// - `#[collection(table = "orders")]`: the name in SQL, instead of the struct's in snake case.
 ///

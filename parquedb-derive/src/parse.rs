@@ -6,5 +6,6 @@ pub(crate) mod columns;
 pub(crate) mod expr;
 pub(crate) mod filter;
 pub(crate) mod refresh;
+pub(crate) mod ttl;
 pub(crate) mod view;
 mod walk;

@@ -43,7 +43,7 @@ pub use changes::{Changes, Committed, Sequence, TableWrite};
 pub use compact::{CompactOptions, CompactReport, CompactedTable, LeftFiles, MergeStates, VerifiedFile};
 pub use garbage::{Garbage, GarbageOptions, GarbageReport};
 pub use options::LogOptions;
-pub use removal::{RemovedRows, RunId, RunRemoval, TableRemoval};
+pub use removal::{RemovedRows, RunId, RunRemoval, TableExpiry, TableRemoval};
 pub use roaring::RoaringBitmap;
 
 use crate::error::{Error, ErrorKind, Result};

@@ -4,6 +4,7 @@ pub mod admin;
 mod batch;
 mod builder;
 mod compact;
+mod expire;
 #[cfg(test)]
 mod group_tests;
 mod handle;
@@ -22,6 +23,7 @@ mod writer;
 pub use crate::maintain::freshness::Freshness;
 pub use batch::{Batch, Written};
 pub use builder::Builder;
+pub use expire::{ExpiredRows, ExpiryReport};
 pub use handle::{Collection, View};
 pub use ledger::{Ledger, LedgerEntry, LedgerPart};
 pub use maintenance::MaintenanceLoop;
@@ -38,6 +40,7 @@ use crate::declare::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::catalog::Catalog;
 use crate::evaluate::session::session;
+use crate::maintain::expire::LeastTimes;
 use crate::maintain::freshness::freshness;
 use crate::maintain::locate::LocateCache;
 use crate::maintain::streaming::Maintainer;
@@ -144,10 +147,14 @@ struct Shared {
     writing: tokio::sync::Mutex<()>,
     /// Where rows are, by their values.
     located: LocateCache,
+    /// What files have left to expire.
+    least_times: LeastTimes,
     failures: Mutex<BTreeMap<String, maintenance::Failure>>,
     maintenance: MaintenanceOptions,
     /// When this process last collected garbage, in microseconds since 1970.
     collected: Mutex<Option<i64>>,
+    /// When this process last took rows out that had expired.
+    expired: Mutex<Option<i64>>,
 }
 
 impl fmt::Debug for Connection {
@@ -179,9 +186,11 @@ impl Connection {
             stats: Stats::new()?,
             writing: tokio::sync::Mutex::new(()),
             located: LocateCache::default(),
+            least_times: LeastTimes::default(),
             failures: Mutex::new(BTreeMap::new()),
             maintenance,
             collected: Mutex::new(None),
+            expired: Mutex::new(None),
         })))
     }
 

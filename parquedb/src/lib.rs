@@ -85,8 +85,9 @@ pub use datafusion::arrow;
 pub use db::admin;
 pub use db::metrics::{MemberMetrics, Metrics, Quantiles, ViewLag};
 pub use db::{
-    At, Batch, Builder, Collection, Connection, Database, GroupCommit, Lag, Ledger, LedgerEntry, LedgerPart,
-    Maintained, MaintenanceLoop, MaintenanceOptions, QueueDepth, Rows, View, ViewStatus, Written,
+    At, Batch, Builder, Collection, Connection, Database, ExpiredRows, ExpiryReport, GroupCommit, Lag,
+    Ledger, LedgerEntry, LedgerPart, Maintained, MaintenanceLoop, MaintenanceOptions, QueueDepth, Rows, View,
+    ViewStatus, Written,
 };
 pub use declare::expr::{Expr, Order, TimeUnit};
 pub use error::{Error, ErrorKind, Result};
@@ -110,13 +111,14 @@ pub mod __private {
         quantile_exact, quantiles, stddev, sum, top_k, uniq, variance,
     };
     pub use crate::declare::declared::{CollectionRecord, Declared};
-    pub use crate::declare::definition::{CollectionDefinition, Definition};
+    pub use crate::declare::definition::{CollectionDefinition, Definition, Ttl};
     pub use crate::declare::expr::{
         Calculated, Chosen, Difference, Expr, Handle, Mapped, NULL, TimeUnit, all, among, any, coalesce,
         concat, cond, condition, divided_by_nonzero, element, exists, expr, literal, member, not, null, part,
         remainder_by_nonzero, truncate,
     };
     pub use crate::declare::node::{Function, Node};
+    pub use crate::declare::operand::expires_by;
     pub use crate::declare::plan::Refresh;
     pub use crate::declare::record::{FieldAt, Keyed, Record, Referable, index_of};
     pub use crate::declare::reference::{among_members, is_reference, member_row, target_has_key};

@@ -1,10 +1,12 @@
 //! Snapshots to view snapshots: what a change of a source makes of its views.
 
 pub(crate) mod cancel;
+pub(crate) mod expire;
 pub(crate) mod explain;
 pub(crate) mod freshness;
 pub(crate) mod keyed;
 pub(crate) mod locate;
+pub(crate) mod lost;
 pub(crate) mod prepared;
 pub(crate) mod refresh;
 pub(crate) mod schedule;

@@ -10,6 +10,7 @@ mod corpus;
 mod cost;
 mod decoders;
 mod end_to_end;
+mod expiry;
 mod interrupted_ingest;
 mod join_traps;
 mod joins;

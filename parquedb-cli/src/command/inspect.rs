@@ -173,6 +173,10 @@ fn of_table(out: &mut String, change: &TableChange) -> std::fmt::Result {
     if change.removed_rows > 0 {
         writeln!(out, "{} of earlier commits removed", super::counted(change.removed_rows, "row"))?;
     }
+    if let Some(before) = change.expired_before {
+        let rows = super::counted(change.expired_rows, "row");
+        writeln!(out, "{rows} of earlier commits expired, all older than {before}")?;
+    }
     if change.inline_rows > 0 {
         let size = HumanBytes(change.inline_bytes);
         writeln!(out, "{} in the commit ({size})", super::counted(change.inline_rows, "row"))?;

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 /// List the commits, newest first.
 ///
 /// Tells of each commit when and by which process it was written, its size, and what it changes: rows per
-/// table (in the commit itself, or in files) and rows removed, rows that moved from commits to files, replaced tables,
+/// table (in the commit itself, or in files), rows removed and expired, rows that moved from commits to files, replaced tables,
 /// declared members, the views that absorbed something, and the ids of batches. With --json one object per
 /// line.
 #[derive(Debug, Args)]
@@ -161,6 +161,9 @@ fn of_table(change: &TableChange) -> Vec<String> {
     }
     if change.removed_rows > 0 {
         parts.push(format!("{name} −{}", change.removed_rows));
+    }
+    if change.expired_rows > 0 {
+        parts.push(format!("{name} −{} expired", change.expired_rows));
     }
     if !change.flushed.is_empty() {
         let rows: u64 = change.flushed.iter().map(|file| file.rows).sum();

@@ -1,14 +1,14 @@
 //! `maintain`: all that is due.
 
 use super::argument::duration;
-use super::{Failure, compact, gc, print, print_json};
+use super::{Failure, compact, counted, gc, print, print_json};
 use clap::Args;
 use parquedb::{Connection, Database, Maintained};
 use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Do everything that is due: refresh views, move rows to files, join small files, collect garbage.
+/// Do everything that is due: refresh views, take expired rows out, move rows to files, join small files, collect garbage.
 ///
 /// Views are refreshed by their schedules. For databases whose programs do not maintain them: run it now and
 /// then, in as many places as you like. What one has done the others find done.
@@ -58,6 +58,10 @@ fn text(done: &Maintained) -> Result<String, Failure> {
     let mut out = String::new();
     let refreshed = if done.refreshed.is_empty() { "no view".to_owned() } else { done.refreshed.join(", ") };
     writeln!(out, "refreshed {refreshed}")?;
+    for (member, expired) in done.expired.iter().flat_map(|report| &report.tables) {
+        let (rows, files) = (counted(expired.rows, "row"), counted(expired.files, "file"));
+        writeln!(out, "{rows} of {member} from before {} expired, with {files}", expired.before)?;
+    }
     writeln!(out, "{} rows from commits to files", if done.flushed { "moved" } else { "did not move" })?;
     match &done.compacted {
         Some(report) => writeln!(out, "\n{}", compact::text(report)?.trim_end())?,

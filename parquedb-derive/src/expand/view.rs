@@ -8,10 +8,11 @@ use crate::names;
 use crate::parse::columns::text;
 use crate::parse::expr::{Constant, Expr, FieldPath, Step};
 use crate::parse::refresh::Refresh;
+use crate::parse::ttl::Ttl;
 use crate::parse::view::View;
 use crate::record::{self, Record, RecordField};
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::Attribute;
 
 /// A column of the row struct.
@@ -98,6 +99,19 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
         }
     });
     rows.only_own_columns(view.having.as_ref());
+    let ttl = view.ttl.as_ref().map(|Ttl { after, on }| {
+        let (source, span) = (rows.source(), on.span());
+        let on = rows.reference(&Expr::Path(FieldPath(vec![Step::Field(on.clone())])));
+        // All of the call carries the column's place, or errors point at the whole macro call.
+        let set = quote_spanned!(span=> __plan.ttl(#after, #on););
+        quote! {
+            let __row =
+                <#source as ::parquedb::__private::Record>::handles::<::parquedb::__private::NotNull>(
+                    ::parquedb::__private::Node::Row,
+                );
+            #set
+        }
+    });
 
     let groups = view.group_by.is_some() || view.compute.is_some();
     let passes = passes(view);
@@ -134,6 +148,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
                 #(#values)*
                 #having
                 #strict
+                #ttl
                 __plan.#finish(#table, #refresh)
             }
         }

@@ -136,13 +136,12 @@ const OPERATORS: [&str; 31] = [
 ];
 
 /// Parts of the language that are designed and not built.
-pub(crate) const PLANNED: [&str; 39] = [
+pub(crate) const PLANNED: [&str; 38] = [
     "expand",
     "flatten",
     "partitionBy",
     "orderBy",
     "limit",
-    "ttl",
     "sealAfter",
     "backend",
     "ingest",

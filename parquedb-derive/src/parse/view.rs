@@ -4,6 +4,7 @@ use super::aggregates::Aggregate;
 use super::columns::{Column, compute, group_by, select};
 use super::expr::{Expr, FieldPath, PLANNED, dollar, dollars, not_supported};
 use super::refresh::{Refresh, refresh};
+use super::ttl::{Ttl, ttl};
 use crate::errors::{Errors, parse_all, split};
 use crate::names::nearest;
 use proc_macro2::{TokenStream, TokenTree};
@@ -27,6 +28,7 @@ pub(crate) struct View {
     pub(crate) refresh: Option<Refresh>,
     /// `incremental: strict`.
     pub(crate) strict: bool,
+    pub(crate) ttl: Option<Ttl>,
     /// Directives that were there, well-formed or not.
     pub(crate) seen: Vec<String>,
 }
@@ -40,8 +42,8 @@ pub(crate) struct Unnest {
     pub(crate) index: Option<Ident>,
 }
 
-const DIRECTIVES: [&str; 9] =
-    ["from", "filter", "unnest", "where", "select", "groupBy", "compute", "having", "refresh"];
+const DIRECTIVES: [&str; 10] =
+    ["from", "filter", "unnest", "where", "select", "groupBy", "compute", "having", "refresh", "ttl"];
 
 /// All views that can be recognised.
 pub(crate) fn views(tokens: TokenStream, errors: &mut Errors) -> Vec<View> {
@@ -101,6 +103,7 @@ fn view(input: ParseStream, errors: &mut Errors) -> Result<View> {
         having: None,
         refresh: None,
         strict: false,
+        ttl: None,
         seen: Vec::new(),
     };
     let body;
@@ -188,6 +191,7 @@ fn directive(view: &mut View, input: ParseStream, errors: &mut Errors) -> Result
             view.refresh = Some(refresh);
             view.strict = is_strict;
         }
+        "ttl" => view.ttl = ttl(&name, input, errors)?,
         _ => {}
     }
     Ok(())

@@ -3,7 +3,7 @@
 
 use super::envelope::{Builder, Header, Sealed, Section};
 use super::ipc;
-use super::removal::{RemovedRows, TableRemoval};
+use super::removal::{RemovedRows, TableExpiry, TableRemoval};
 use super::snapshot::{DataFile, Pin};
 use crate::declare::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
@@ -29,6 +29,7 @@ pub(super) mod kind {
     pub(in super::super) const WATERMARK: u16 = 10;
     pub(in super::super) const CLAIM: u16 = 11;
     pub(in super::super) const REMOVE: u16 = 12;
+    pub(in super::super) const EXPIRE: u16 = 16;
     pub(in super::super) const MANIFEST: u16 = 32;
 }
 
@@ -183,6 +184,8 @@ pub(super) struct Body {
     pub(super) cleared: Vec<String>,
     /// Rows of earlier commits that go.
     pub(super) removals: Arc<Vec<TableRemoval>>,
+    /// Rows of earlier commits that have expired.
+    pub(super) expiries: Arc<Vec<TableExpiry>>,
     pub(super) inline: Vec<InlineRows>,
     pub(super) added: Vec<AddedFile>,
     pub(super) replaced: Vec<ReplaceInline>,
@@ -205,6 +208,11 @@ impl Body {
         !(self.added.is_empty() && self.replaced.is_empty() && self.compacted.is_empty())
     }
 
+    /// All rows that go, by their positions.
+    pub(super) fn leaving(&self) -> impl Iterator<Item = &TableRemoval> {
+        self.removals.iter().chain(self.expiries.iter().map(|expiry| &expiry.rows))
+    }
+
     /// All files that were written for it, with their tables.
     pub(super) fn data_files(&self, seq: u64) -> impl Iterator<Item = (&str, DataFile)> {
         let added = self.added.iter().map(move |added| (added.table.as_str(), added.data_file(seq)));
@@ -221,6 +229,7 @@ impl Body {
             + self.inline.len()
             + usize::from(!self.cleared.is_empty())
             + usize::from(!self.removals.is_empty())
+            + usize::from(!self.expiries.is_empty())
             + usize::from(!self.added.is_empty())
             + usize::from(!self.replaced.is_empty())
             + usize::from(!self.cursors.is_empty())
@@ -239,6 +248,9 @@ impl Body {
         }
         if !self.removals.is_empty() {
             builder.section(kind::REMOVE, |buffer| write_json(buffer, self.removals.as_ref()))?;
+        }
+        if !self.expiries.is_empty() {
+            builder.section(kind::EXPIRE, |buffer| write_json(buffer, self.expiries.as_ref()))?;
         }
         if !self.added.is_empty() {
             builder.section(kind::ADD, |buffer| write_json(buffer, &self.added))?;
@@ -276,6 +288,7 @@ impl Body {
                 kind::META => body.definitions = Some(Arc::new(read_json(section, place)?)),
                 kind::CLEAR => body.cleared = read_json(section, place)?,
                 kind::REMOVE => body.removals = Arc::new(read_json(section, place)?),
+                kind::EXPIRE => body.expiries = Arc::new(read_json(section, place)?),
                 kind::ADD => body.added = read_json(section, place)?,
                 kind::REPLACE_INLINE => body.replaced = read_json(section, place)?,
                 kind::CURSORS => body.cursors = read_json(section, place)?,

@@ -1,7 +1,7 @@
 //! What a commit is made from, and what becomes of it.
 
 use super::body::{CursorWrite, KeySet};
-use super::removal::TableRemoval;
+use super::removal::{TableExpiry, TableRemoval};
 use super::snapshot::Snapshot;
 use crate::declare::definition::Definition;
 use arrow::record_batch::RecordBatch;
@@ -20,6 +20,8 @@ pub struct Changes {
     /// Rows that are gone, by table. They were there in the snapshot that the changes were computed from;
     /// when one is gone by then, or its run is, the changes get [`crate::ErrorKind::Conflict`].
     pub removals: Vec<TableRemoval>,
+    /// Rows that have expired, by table: tables that nothing else changes here. Conflicts are as with `removals`.
+    pub expiries: Vec<TableExpiry>,
     /// What views have absorbed.
     pub cursors: Vec<CursorWrite>,
     /// All declared members, when they change.
@@ -39,6 +41,7 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
             && self.removals.is_empty()
+            && self.expiries.is_empty()
             && self.cursors.is_empty()
             && self.definitions.is_none()
             && self.batch_ids.is_empty()

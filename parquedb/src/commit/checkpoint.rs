@@ -4,7 +4,7 @@ use super::body::{kind, read_json, write_json};
 use super::envelope::{self, Builder, Header, ObjectKind, Sealed, Section};
 use super::layout;
 use super::repeats::{Produced, Repeats};
-use super::snapshot::{Cursor, DataFile, Pin, Snapshot, Table};
+use super::snapshot::{Cursor, DataFile, Expired, Pin, Snapshot, Table};
 use super::state::{RemovedFile, State, Tip};
 use crate::declare::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
@@ -39,6 +39,8 @@ struct StoredTable {
     identity: u64,
     changed: u64,
     rows: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expired: Option<Expired>,
     files: Vec<DataFile>,
 }
 
@@ -50,6 +52,7 @@ pub(super) fn seal(state: &State, repeats: &Repeats, writer_id: Uuid) -> Result<
         identity: table.identity,
         changed: table.changed,
         rows: table.rows,
+        expired: table.expired.clone(),
         files: table.files.iter().map(|file| file.as_ref().clone()).collect(),
     };
     let manifest = Manifest {
@@ -110,6 +113,7 @@ pub(super) fn open(bytes: &Bytes, seq: u64, url: &str) -> Result<(State, Repeats
             identity: table.identity,
             changed: table.changed,
             rows: table.rows,
+            expired: table.expired,
             files: Arc::new(table.files.into_iter().map(Arc::new).collect()),
             inline: Vec::new(),
         })

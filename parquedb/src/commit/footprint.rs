@@ -1,7 +1,7 @@
 //! What a commit touches, and whether a commit that was computed without another can follow it.
 
 use super::body::{Absorbed, Body, CursorWrite};
-use super::removal::{RunId, TableRemoval};
+use super::removal::{RunId, TableExpiry, TableRemoval};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ pub(super) struct Footprint {
     cleared: BTreeSet<String>,
     /// Each table at most once, and each run of it.
     removed: Arc<Vec<TableRemoval>>,
+    /// Rows that expire. No change to which anybody has to pay attention but who has these rows in mind.
+    expired: Arc<Vec<TableExpiry>>,
     flushed: BTreeSet<String>,
     /// The files that a compaction replaced.
     compacted: BTreeMap<String, BTreeSet<String>>,
@@ -45,6 +47,7 @@ impl Footprint {
             written: inline.chain(added).cloned().collect(),
             cleared: body.cleared.iter().cloned().collect(),
             removed: Arc::clone(&body.removals),
+            expired: Arc::clone(&body.expiries),
             flushed: body.replaced.iter().map(|replaced| replaced.table.clone()).collect(),
             compacted,
             cursors: body.cursors.clone(),
@@ -72,6 +75,7 @@ impl Footprint {
         self.definitions
             || !(self.cleared.is_empty()
                 && self.removed.is_empty()
+                && self.expired.is_empty()
                 && self.flushed.is_empty()
                 && self.compacted.is_empty()
                 && self.cursors.is_empty()
@@ -88,6 +92,7 @@ impl Footprint {
         self.row_conflict(theirs)
             .or_else(|| self.removal_conflict(theirs))
             .or_else(|| theirs.removal_conflict(self))
+            .or_else(|| self.expiry_conflict(theirs))
             .or_else(|| self.file_conflict(theirs))
             .or_else(|| self.cursor_conflict(theirs))
     }
@@ -118,9 +123,14 @@ impl Footprint {
         None
     }
 
+    /// The rows that go, by their positions.
+    fn leaving(&self) -> impl Iterator<Item = &TableRemoval> {
+        self.removed.iter().chain(self.expired.iter().map(|expiry| &expiry.rows))
+    }
+
     /// Whether rows are removed where the other has, or has had, something else in mind.
     fn removal_conflict(&self, other: &Footprint) -> Option<String> {
-        for TableRemoval { table, runs } in self.removed.iter() {
+        for TableRemoval { table, runs } in self.leaving() {
             let is_inline = |run: &RunId| matches!(run, RunId::Inline(_));
             if other.flushed.contains(table) && runs.iter().any(|removal| is_inline(&removal.run)) {
                 return Some(format!("{table} was flushed while rows of it were removed"));
@@ -133,9 +143,9 @@ impl Footprint {
             if runs.iter().any(|removal| is_compacted(&removal.run)) {
                 return Some(format!("files of {table} were compacted while rows of them were removed"));
             }
-            let others = other.removed.iter().find(|removal| &removal.table == table);
             for ours in runs {
-                let theirs = others.into_iter().flat_map(|removal| &removal.runs);
+                let theirs = other.leaving().filter(|removal| &removal.table == table);
+                let theirs = theirs.flat_map(|removal| &removal.runs);
                 if theirs
                     .filter(|theirs| theirs.run == ours.run)
                     .any(|theirs| !theirs.rows.is_disjoint(&ours.rows))
@@ -145,6 +155,22 @@ impl Footprint {
             }
         }
         None
+    }
+
+    /// A group expires whole. And a view that is built from rows that expire meanwhile would hold them without
+    /// its being known.
+    fn expiry_conflict(&self, theirs: &Footprint) -> Option<String> {
+        let groups =
+            self.expired.iter().filter(|expiry| expiry.whole_groups).map(|expiry| &expiry.rows.table);
+        if let Some(table) = groups.into_iter().find(|table| theirs.touches(table)) {
+            return Some(format!("groups of {table} changed while they expired"));
+        }
+        let built = self.cursors.iter().filter(|cursor| self.cleared.contains(&cursor.view));
+        built.into_iter().find_map(|cursor| {
+            let expired = theirs.expired.iter().map(|expiry| &expiry.rows.table);
+            let table = expired.into_iter().find(|table| cursor.sources.contains_key(*table))?;
+            Some(format!("rows of {table} expired, from which view {} was being built", cursor.view))
+        })
     }
 
     fn file_conflict(&self, theirs: &Footprint) -> Option<String> {

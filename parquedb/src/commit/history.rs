@@ -6,7 +6,7 @@
 use super::body::{Body, KeySet, PinWrite, SequenceRange, kind};
 use super::checkpoint::Hint;
 use super::envelope::{self, ObjectKind, Section};
-use super::snapshot::{DataFile, Snapshot};
+use super::snapshot::{DataFile, Expired, Snapshot};
 use super::{CursorWrite, create, flush, layout, read};
 use crate::declare::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
@@ -91,6 +91,10 @@ pub struct TableChange {
     pub cleared: bool,
     /// Rows of earlier commits that it removes.
     pub removed_rows: u64,
+    /// Rows of earlier commits that have expired.
+    pub expired_rows: u64,
+    /// All of those are older than this.
+    pub expired_before: Option<Timestamp>,
     /// Rows inside the commit.
     pub inline_rows: u64,
     /// Their encoded size, in bytes.
@@ -265,10 +269,31 @@ pub struct TableContents {
     pub rows: u64,
     /// The last commit that changed the rows.
     pub changed: u64,
+    /// What retention has taken out of it, if it has.
+    pub expired: Option<ExpiredInfo>,
     /// Its files, oldest first.
     pub files: Vec<FileInfo>,
     /// Its runs that still live inside commits, oldest first.
     pub inline: Vec<InlineInfo>,
+}
+
+/// What retention has taken out of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ExpiredInfo {
+    /// All of it was older than this.
+    pub before: Timestamp,
+    /// The last commit that took rows out.
+    pub seq: u64,
+    /// Rows, or states of a view that groups.
+    pub rows: u64,
+}
+
+impl From<&Expired> for ExpiredInfo {
+    fn from(expired: &Expired) -> Self {
+        let Expired { before, seq, rows, .. } = *expired;
+        Self { before: Timestamp::from_micros(before), seq, rows }
+    }
 }
 
 impl TableContents {
@@ -321,6 +346,7 @@ fn kind_name(number: u16) -> &'static str {
         kind::WATERMARK => "Watermark",
         kind::CLAIM => "Claim",
         kind::REMOVE => "Remove",
+        kind::EXPIRE => "Expire",
         kind::MANIFEST => "Manifest",
         _ => "unknown",
     }
@@ -334,6 +360,7 @@ pub fn contents(snapshot: &Snapshot) -> Vec<TableContents> {
         is_view: flush::is_view(snapshot, name),
         rows: table.rows,
         changed: table.changed,
+        expired: table.expired.as_ref().map(ExpiredInfo::from),
         files: table.files.iter().map(|file| FileInfo::from(file.as_ref())).collect(),
         inline: table
             .inline
@@ -540,6 +567,11 @@ fn tables(body: &Body, seq: u64) -> Vec<TableChange> {
     }
     for removal in body.removals.iter() {
         at(&mut tables, &removal.table).removed_rows += removal.rows();
+    }
+    for expiry in body.expiries.iter() {
+        let table = at(&mut tables, &expiry.rows.table);
+        table.expired_rows += expiry.rows.rows();
+        table.expired_before = Some(Timestamp::from_micros(expiry.before));
     }
     for added in &body.added {
         at(&mut tables, &added.table).added.push(FileInfo::from(&added.data_file(seq)));

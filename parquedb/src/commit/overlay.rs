@@ -16,7 +16,7 @@ impl Snapshot {
     /// As [`super::Log::commit`] for changes that cannot be made here.
     pub fn with(&self, changes: &Changes, time: i64) -> Result<Snapshot> {
         let (mut body, writes) = outline(changes.clone(), self.seq)?;
-        removal::check(self, &body.removals)?;
+        removal::check(self, body.leaving())?;
         for write in writes.into_iter().filter(|write| !write.batches.is_empty()) {
             let rows = write.batches.iter().map(|batch| batch.num_rows() as u64).sum();
             let bytes = memory_size(&write.batches) as u64;

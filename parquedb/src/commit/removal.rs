@@ -4,7 +4,7 @@
 mod apply;
 mod positions;
 
-pub(super) use apply::{apply, check, join};
+pub(super) use apply::{apply, check, expire, join};
 pub use positions::RemovedRows;
 
 use roaring::RoaringBitmap;
@@ -46,6 +46,21 @@ pub struct RunRemoval {
     /// The positions of the rows, from zero, in the order of the run. Those that are gone already count.
     #[serde(with = "positions")]
     pub rows: RoaringBitmap,
+}
+
+/// Rows of a table that have expired. They go as removed rows do, but that is no change of the table: views keep
+/// what they counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableExpiry {
+    /// The rows.
+    pub rows: TableRemoval,
+    /// The column with the time by which they expire.
+    pub on: String,
+    /// All of them are older than this, in microseconds since 1970 (UTC).
+    pub before: i64,
+    /// They are the states of whole groups: another commit must not add to these meanwhile.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole_groups: bool,
 }
 
 impl TableRemoval {

@@ -52,11 +52,27 @@ pub struct Table {
     pub changed: u64,
     /// Rows in all runs, without those that are removed.
     pub rows: u64,
+    /// What retention has taken out of it, if it has. Stays when all rows are replaced.
+    pub expired: Option<Expired>,
     /// Runs in Parquet files, oldest first.
     pub files: Arc<Vec<Arc<DataFile>>>,
     /// Runs that still live inside their commits, in memory here, oldest first. A large write goes
     /// to a file at once, so that a file may be newer than some of these.
     pub inline: Vec<Arc<InlineRun>>,
+}
+
+/// What retention has taken out of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expired {
+    /// The column with the time by which they expired; nothing where it was not always the same.
+    pub on: Option<String>,
+    /// All rows that have expired were older than this, in microseconds since 1970 (UTC). Rows that are still
+    /// there may be older too, when they came late.
+    pub before: i64,
+    /// The last commit that took rows out.
+    pub seq: u64,
+    /// Rows, or states of a view that groups, that have expired in all.
+    pub rows: u64,
 }
 
 /// A run inside its commit.

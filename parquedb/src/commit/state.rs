@@ -198,9 +198,11 @@ fn apply_rows(
         if let Some(table) = snapshot.tables.get(name) {
             removed.extend(table.files.iter().map(|file| removed_file(seq, file)));
         }
-        *table(snapshot, name, seq) = Table { identity: seq, changed: seq, ..Table::default() };
+        let table = table(snapshot, name, seq);
+        *table = Table { identity: seq, changed: seq, expired: table.expired.take(), ..Table::default() };
     }
     removal::apply(snapshot, seq, &body.removals, place, removed)?;
+    removal::expire(snapshot, seq, &body.expiries, place, removed)?;
     for added in &body.added {
         let table = table(snapshot, &added.table, seq);
         table.changed = seq;

@@ -8,6 +8,7 @@ mod basic;
 mod compact;
 mod crash;
 mod damage;
+mod expire;
 mod fault;
 mod garbage;
 mod history;

@@ -5,7 +5,7 @@ use super::body::{Body, InlineRows, Intent, SequenceRange, memory_size};
 use super::envelope::{Header, ObjectKind, Sealed};
 use super::footprint::Footprint;
 use super::place::{Placed, place, renew};
-use super::removal::{self, TableRemoval};
+use super::removal::{self, TableExpiry, TableRemoval};
 use super::repeats::GAPS;
 use super::snapshot::table_of_removed;
 use super::state::{Applied, State};
@@ -123,7 +123,7 @@ impl Inner {
                 ),
             ));
         }
-        removal::check(&writer.state.snapshot, &body.removals)?;
+        removal::check(&writer.state.snapshot, body.leaving())?;
         let begun = Moment::now(self.options.clock.as_ref());
         self.place_rows(&mut body, writes).await?;
         let appended = self.append_since(writer, body, begun).await?;
@@ -255,7 +255,7 @@ impl Inner {
                     ),
                 ));
             }
-            removal::check(&writer.state.snapshot, &body.removals)?;
+            removal::check(&writer.state.snapshot, body.leaving())?;
             self.counters.rebased();
             attempts += 1;
             sealed = sealed.moved(self.header(&writer.state, &body, sealed.header.commit_id));
@@ -295,16 +295,41 @@ pub(super) fn outline(changes: Changes, base_seq: u64) -> Result<(Body, Vec<Tabl
     {
         return Err(Error::invalid(format!("all rows of {table} are replaced: none of them can be removed")));
     }
+    let expiries = expiries(changes.expiries)?;
+    let mut others =
+        writes.iter().map(|write| &write.table).chain(removals.iter().map(|removal| &removal.table));
+    if let Some(table) = others.find(|table| expiries.iter().any(|expiry| expiry.rows.table == **table)) {
+        return Err(Error::invalid(format!("rows of {table} expire in a commit of their own")));
+    }
     let sequences = ranges(changes.sequences);
     let body = Body {
         intent: Intent { base_seq, batch_ids: changes.batch_ids, sequences, keys: changes.keys },
         cleared,
         removals: Arc::new(removals),
+        expiries: Arc::new(expiries),
         cursors: changes.cursors,
         definitions: changes.definitions.map(Arc::new),
         ..Body::default()
     };
     Ok((body, writes))
+}
+
+/// Leaves out what takes nothing away.
+fn expiries(expiries: Vec<TableExpiry>) -> Result<Vec<TableExpiry>> {
+    let mut known: Vec<TableExpiry> = Vec::with_capacity(expiries.len());
+    for TableExpiry { rows, on, before, whole_groups } in expiries {
+        if known.iter().any(|other| other.rows.table == rows.table) {
+            return Err(Error::invalid(format!("rows of {} expire twice in one commit", rows.table)));
+        }
+        let joined = removal::join(vec![rows])?;
+        known.extend(joined.into_iter().map(|rows| TableExpiry {
+            rows,
+            on: on.clone(),
+            before,
+            whole_groups,
+        }));
+    }
+    Ok(known)
 }
 
 /// Joins sequences of one producer that follow each other.

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 pub use crate::commit::backup::{CopyOptions, CopyReport, backup, restore};
 pub use crate::commit::history::{
-    ColumnInfo, CommitInfo, FileInfo, History, InlineInfo, Member, MemberChange, PinInfo, SectionInfo,
-    SequenceInfo, TableChange, TableContents,
+    ColumnInfo, CommitInfo, ExpiredInfo, FileInfo, History, InlineInfo, Member, MemberChange, PinInfo,
+    SectionInfo, SequenceInfo, TableChange, TableContents,
 };
 pub use crate::commit::scrub::{Columns, Finding, FindingKind, ScrubOptions, ScrubReport};
 pub use crate::commit::work::{Progress, Step, Watch};

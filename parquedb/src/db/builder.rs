@@ -8,6 +8,7 @@ use crate::declare::definition::{CollectionDefinition, Definition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::catalog::Catalog;
 use crate::evaluate::view;
+use crate::maintain::expire::check_all_ttls;
 use crate::maintain::explain::check_all_strict;
 use crate::maintain::refresh::absorbed;
 use crate::maintain::schedule;
@@ -150,6 +151,7 @@ async fn declare(log: &Log, declared: &[Definition]) -> Result<Arc<BTreeMap<Stri
         };
         let catalog = Catalog::new(Arc::new(definitions.clone()))?;
         check_all_strict(&catalog)?;
+        check_all_ttls(&catalog)?;
         let mut cursors = Vec::new();
         for view in catalog.views() {
             // Over a source without rows a view is complete as soon as it is declared.

@@ -221,9 +221,18 @@ impl<T: ViewRecord + Declared> View<T> {
     /// it. Only a view that [`View::verify`] found wrong needs it: a refresh builds an invalid one by itself.
     ///
     /// # Errors
-    /// As [`View::refresh`].
+    /// As [`View::refresh`], and [`crate::ErrorKind::Invalid`] when rows that the view has counted have expired.
     pub async fn rebuild(&self) -> Result<()> {
         self.connection.rebuild(&self.name).await
+    }
+
+    /// Builds the view anew from the rows that are left: what it has counted of rows that have expired since is given
+    /// up.
+    ///
+    /// # Errors
+    /// As [`View::refresh`].
+    pub async fn rebuild_from_remaining(&self) -> Result<()> {
+        self.connection.rebuild_from_remaining(&self.name).await
     }
 
     /// Says how the view is kept: what it stores, what each kind of change costs and why, and by which plans.

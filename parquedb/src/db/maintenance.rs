@@ -127,7 +127,7 @@ impl Connection {
 
     /// Brings views to the present, with what they are computed from: first each that must be built anew,
     /// in a commit of its own, then all others in one.
-    async fn refresh_all(&self, wanted: BTreeSet<String>) -> Result<Done> {
+    pub(super) async fn refresh_all(&self, wanted: BTreeSet<String>) -> Result<Done> {
         if self.0.read_only {
             return Err(Error::invalid("the database was opened for reading only"));
         }
@@ -224,8 +224,22 @@ impl Connection {
     /// see [`crate::View::rebuild`].
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when there is no such view, and as [`crate::View::refresh`].
+    /// [`ErrorKind::NotFound`] when there is no such view, [`ErrorKind::Invalid`] when rows that it has counted have
+    /// expired, and as [`crate::View::refresh`].
     pub async fn rebuild(&self, view: &str) -> Result<()> {
+        self.rebuild_with(view, false).await
+    }
+
+    /// As [`Connection::rebuild`], from the rows that are left: what the view has counted of rows that have expired
+    /// since is given up. It holds afterwards what its definition gives over what its sources hold now.
+    ///
+    /// # Errors
+    /// As [`Connection::rebuild`].
+    pub async fn rebuild_from_remaining(&self, view: &str) -> Result<()> {
+        self.rebuild_with(view, true).await
+    }
+
+    async fn rebuild_with(&self, view: &str, gives_up_expired: bool) -> Result<()> {
         let snapshot = self.0.log.snapshot();
         let maintainer = self.maintainer(&snapshot).await?;
         let catalog = &maintainer.catalog;
@@ -239,7 +253,7 @@ impl Connection {
         loop {
             let snapshot = self.0.log.snapshot();
             let maintainer = self.maintainer(&snapshot).await?;
-            let rebuilt = rebuild(&self.engine(&maintainer), &snapshot, view).await?;
+            let rebuilt = rebuild(&self.engine(&maintainer), &snapshot, view, gives_up_expired).await?;
             match self.0.log.commit(rebuilt.changes).await {
                 Ok(_) => break,
                 Err(error) if error.kind() == ErrorKind::Conflict => drop(self.0.log.catch_up().await?),
@@ -266,7 +280,8 @@ impl Connection {
     /// [`ErrorKind::NotFound`] when there is no such view.
     pub async fn explain(&self, view: &str) -> Result<Explanation> {
         let snapshot = self.snapshot_at(At::Newest).await?;
-        explain(&self.0.session, &self.maintainer(&snapshot).await?.catalog, view)
+        let maintainer = self.maintainer(&snapshot).await?;
+        explain(&self.engine(&maintainer), &snapshot, view)
     }
 
     /// Computes a view again from its sources, as they were at its cursor, and compares: all of it, or about so
@@ -305,9 +320,9 @@ fn in_order(catalog: &Catalog, wanted: BTreeSet<String>) -> Vec<String> {
 
 /// What became of views that were to be refreshed.
 #[derive(Debug, Default)]
-struct Done {
-    changed: Vec<String>,
-    failures: BTreeMap<String, Error>,
+pub(super) struct Done {
+    pub(super) changed: Vec<String>,
+    pub(super) failures: BTreeMap<String, Error>,
 }
 
 /// A running maintenance loop. Dropping it stops it.

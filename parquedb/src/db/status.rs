@@ -1,6 +1,7 @@
 //! What can be said of each view: its state, its size, how far it is behind.
 
 use super::{At, Connection};
+use crate::commit::history::ExpiredInfo;
 use crate::commit::snapshot::{Snapshot, Table, removed_table};
 use crate::declare::definition::ViewDefinition;
 use crate::declare::plan::Refresh;
@@ -33,6 +34,8 @@ pub struct ViewStatus {
     pub freshness: Freshness,
     /// Its rows; nothing while it is invalid or cannot be computed.
     pub rows: Option<u64>,
+    /// What has expired of it, if something has.
+    pub expired: Option<ExpiredInfo>,
     /// Its Parquet files.
     pub files: u64,
     /// Their size with that of what still lives inside commits, in bytes.
@@ -112,6 +115,7 @@ impl Connection {
                 source: view.plan.source_names(),
                 refresh: view.refresh.clone(),
                 rows,
+                expired: table.and_then(|table| table.expired.as_ref()).map(ExpiredInfo::from),
                 files: table.map_or(0, |table| table.files.len() as u64),
                 bytes: table.map_or(0, |table| size(table)),
                 seq: cursor.map(|cursor| cursor.seq()),

@@ -1,12 +1,13 @@
 //! What a database needs from time to time, in one call.
 
-use super::Connection;
+use super::{Connection, ExpiryReport};
 use crate::commit::snapshot::table_of_removed;
 use crate::commit::{Changes, CompactOptions, CompactReport, GarbageOptions, GarbageReport, TableWrite};
 use crate::declare::definition::Definition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::time;
 use serde::Serialize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -18,6 +19,9 @@ pub struct MaintenanceOptions {
     pub compact: Option<CompactOptions>,
     /// How often garbage is collected by this process; `None` for never. The first time is at once.
     pub collect_every: Option<Duration>,
+    /// How often rows that have expired are taken out by this process; `None` for never. The first time is at
+    /// once. A row is gone at most so long after it has expired, if the database is maintained.
+    pub expire_every: Option<Duration>,
     /// For how long past snapshots can be read: see [`GarbageOptions::retention`]. All processes that
     /// maintain a database should have the same: the shortest one counts.
     pub retention: Duration,
@@ -31,6 +35,7 @@ impl Default for MaintenanceOptions {
         Self {
             compact: Some(CompactOptions::default()),
             collect_every: Some(Duration::from_secs(3600)),
+            expire_every: Some(Duration::from_secs(3600)),
             retention,
             orphans_after,
         }
@@ -45,6 +50,8 @@ pub struct Maintained {
     pub seq: u64,
     /// The views that were refreshed, by name.
     pub refreshed: Vec<String>,
+    /// What has expired, if something has.
+    pub expired: Option<ExpiryReport>,
     /// Whether rows inside commits were moved to files.
     pub flushed: bool,
     /// What became of small files, if some were worth joining.
@@ -71,8 +78,8 @@ impl First {
 }
 
 impl Connection {
-    /// Does what is due: reads what other processes wrote, refreshes views as [`Connection::run_due`],
-    /// moves rows inside commits to files, joins small files where there are enough of them, and deletes
+    /// Does what is due: reads what other processes wrote, refreshes views as [`Connection::run_due`], takes rows out
+    /// that have expired, as [`Connection::expire`], at most once an hour, moves rows inside commits to files, joins small files where there are enough of them, and deletes
     /// what no kept snapshot needs, at most once an hour. Several processes may do this for one database:
     /// what one has done the others find done.
     ///
@@ -100,6 +107,13 @@ impl Connection {
         let mut first = First::default();
         let refreshed = self.run_due(self.now()).await;
         done.refreshed = first.keep("refreshing what is due", refreshed).unwrap_or_default();
+        if is_due(self.0.maintenance.expire_every, *last(&self.0.expired), self.0.clock.now()) {
+            let report = first.keep("taking out what has expired", self.expire().await);
+            if report.is_some() {
+                *last(&self.0.expired) = Some(self.0.clock.now());
+            }
+            done.expired = report.filter(|report| !report.tables.is_empty());
+        }
         if self.0.log.maintenance_due() {
             done.flushed = first.keep("moving rows to files", self.flush().await).is_some();
         }
@@ -112,7 +126,7 @@ impl Connection {
             done.flushed |= first.keep("writing a checkpoint", self.flush().await).is_some();
         }
         first.keep("forgetting removed rows", self.forget_removed().await);
-        if self.collection_due() {
+        if is_due(self.0.maintenance.collect_every, *last(&self.0.collected), self.0.clock.now()) {
             let garbage = GarbageOptions {
                 retention: options.retention,
                 orphans_after: options.orphans_after,
@@ -120,7 +134,7 @@ impl Connection {
             };
             done.collected = first.keep("collecting garbage", self.collect_garbage(garbage).await);
             if done.collected.is_some() {
-                *self.collected() = Some(self.0.clock.now());
+                *last(&self.0.collected) = Some(self.0.clock.now());
             }
         }
         done.seq = self.seq();
@@ -153,19 +167,6 @@ impl Connection {
         }
     }
 
-    fn collection_due(&self) -> bool {
-        let Some(every) = self.0.maintenance.collect_every else { return false };
-        let last = *self.collected();
-        last.is_none_or(|last| {
-            let waited = u128::try_from(self.0.clock.now().saturating_sub(last)).unwrap_or(0);
-            waited >= every.as_micros()
-        })
-    }
-
-    fn collected(&self) -> std::sync::MutexGuard<'_, Option<i64>> {
-        self.0.collected.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
     /// Runs [`Connection::maintain`] every `interval`, for ever. Each time is earlier or later by up to a
     /// quarter of it, so that processes that were started together do not all do the same at once.
     pub(super) async fn maintain_for_ever(&self, interval: Duration) {
@@ -182,6 +183,18 @@ impl Connection {
             time::sleep(wait.saturating_sub(took).max(least)).await;
         }
     }
+}
+
+/// Whether something is due again, by when it was last done. Times are microseconds since 1970.
+fn is_due(every: Option<Duration>, last: Option<i64>, now: i64) -> bool {
+    every.is_some_and(|every| {
+        let waited = last.map(|last| u128::try_from(now.saturating_sub(last)).unwrap_or(0));
+        waited.is_none_or(|waited| waited >= every.as_micros())
+    })
+}
+
+fn last(done: &Mutex<Option<i64>>) -> MutexGuard<'_, Option<i64>> {
+    done.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Also an interval of nothing leaves the others some time.

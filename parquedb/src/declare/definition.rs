@@ -19,6 +19,26 @@ pub struct CollectionDefinition {
     /// The column whose highest value wins among rows of one key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// When rows expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Ttl>,
+}
+
+/// When rows expire: so long after a time that each of them has. Rows without that time do not expire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ttl {
+    /// How long after, in microseconds.
+    pub after: i64,
+    /// The column with the time: a timestamp; of a view that groups, one of its group keys.
+    pub on: String,
+}
+
+impl Ttl {
+    /// Rows from before this time have expired at a given one. Both in microseconds since 1970 (UTC).
+    #[must_use]
+    pub fn horizon(&self, now: i64) -> i64 {
+        now.saturating_sub(self.after)
+    }
 }
 
 /// A view: rows computed from a source.
@@ -38,6 +58,9 @@ pub struct ViewDefinition {
     /// under which there could be one. Not part of the definition's hash.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strict: bool,
+    /// When rows of the view expire. Not part of the definition's hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Ttl>,
 }
 
 /// One member of a database.
@@ -67,6 +90,15 @@ impl Definition {
         match self {
             Definition::Collection(collection) => &collection.table,
             Definition::View(view) => &view.table,
+        }
+    }
+
+    /// When its rows expire, if they do.
+    #[must_use]
+    pub fn ttl(&self) -> Option<&Ttl> {
+        match self {
+            Definition::Collection(collection) => collection.ttl.as_ref(),
+            Definition::View(view) => view.ttl.as_ref(),
         }
     }
 

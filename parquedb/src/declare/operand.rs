@@ -212,6 +212,13 @@ impl<T: Numeric> Number for T {}
 #[diagnostic::on_unimplemented(message = "`{Self}` is not a timestamp", label = "cannot be bucketed by time")]
 pub trait Time: Shape {}
 
+/// What tells when a row expires.
+#[diagnostic::on_unimplemented(message = "`{Self}` is not a timestamp", label = "rows do not expire by this")]
+pub trait ExpiresBy: Shape {}
+
+/// Compiles only if rows can expire by a field of this type.
+pub const fn expires_by<T: ExpiresBy>() {}
+
 /// What text functions and tests take.
 #[diagnostic::on_unimplemented(message = "`{Self}` is not text", label = "expected a `String`")]
 pub trait Text: Shape {}
@@ -240,6 +247,7 @@ mark! {
     Text: String;
     Ordered: i8, i16, i32, i64, u8, u16, u32, u64, f32, f64, bool, String, Bytes, Timestamp, Date, Uuid, Ulid;
     Time: Timestamp;
+    ExpiresBy: Timestamp;
 }
 
 impl<T: Shape> List for Vec<T> {}
@@ -254,7 +262,7 @@ macro_rules! mark_optional {
         impl<T: $mark> $mark for Option<T> {}
     )* };
 }
-mark_optional!(Numeric, Integer, Boolean, Time, Text, List, Ordered);
+mark_optional!(Numeric, Integer, Boolean, Time, ExpiresBy, Text, List, Ordered);
 
 /// Where an element of a container of bare type `B` is found.
 #[diagnostic::on_unimplemented(

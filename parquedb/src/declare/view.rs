@@ -1,10 +1,10 @@
 //! Building a view's definition from typed expressions: what `views!` expands to.
 
 use super::aggregate::Aggregated;
-use super::definition::{Definition, ViewDefinition};
+use super::definition::{Definition, Ttl, ViewDefinition};
 use super::expr::{Expr, Handle};
 use super::node::Node;
-use super::operand::{List, Predicate};
+use super::operand::{ExpiresBy, List, Predicate};
 use super::plan::{AggregateColumn, Column, Join, Output, Refresh, Unnest, ViewPlan};
 use super::record::Record;
 use super::reference::resolve;
@@ -26,6 +26,7 @@ pub struct ViewBuilder<S, V> {
     aggregates: Vec<AggregateColumn>,
     having: Option<Node>,
     strict: bool,
+    ttl: Option<Ttl>,
     of: PhantomData<fn(S) -> V>,
 }
 
@@ -48,6 +49,7 @@ impl<S, V> ViewBuilder<S, V> {
             aggregates: Vec::new(),
             having: None,
             strict: false,
+            ttl: None,
             of: PhantomData,
         }
     }
@@ -74,6 +76,13 @@ impl<S, V: Row> ViewBuilder<S, V> {
     /// Refuses to be a view whose groups would have to be computed again (`incremental: strict`).
     pub fn strict(&mut self) {
         self.strict = true;
+    }
+
+    /// The view's rows expire so many microseconds after the time in one of its columns.
+    pub fn ttl<T: ExpiresBy>(&mut self, after: i64, on: &impl Handle<Type = T>) {
+        if let Node::Field(_, name) = on.node() {
+            self.ttl = Some(Ttl { after, on: name });
+        }
     }
 
     /// The same, but a row without elements stays, with a null one.
@@ -141,6 +150,7 @@ impl<S, V: Row> ViewBuilder<S, V> {
             },
             refresh,
             strict: self.strict,
+            ttl: self.ttl,
         })
     }
 

@@ -1,5 +1,8 @@
 //! How a view is kept: its plans, its states, and what each kind of change costs.
 
+use super::lost::Lost;
+use super::step::Engine;
+use crate::commit::snapshot::Snapshot;
 use crate::declare::definition::{Definition, ViewDefinition};
 use crate::declare::plan::{Output, Refresh};
 use crate::error::{Error, Result};
@@ -7,7 +10,6 @@ use crate::evaluate::catalog::Catalog;
 use crate::evaluate::state::ROWS_COLUMN;
 use crate::evaluate::view::{self, StoredColumn};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::prelude::SessionContext;
 use serde::Serialize;
 use std::fmt;
 
@@ -55,9 +57,11 @@ pub struct ExplainedChange {
     pub cost: String,
 }
 
-/// Explains a view.
-pub(crate) fn explain(session: &SessionContext, catalog: &Catalog, name: &str) -> Result<Explanation> {
+/// Explains a view at a snapshot.
+pub(crate) fn explain(engine: &Engine<'_>, snapshot: &Snapshot, name: &str) -> Result<Explanation> {
+    let Engine { session, catalog, .. } = *engine;
     let definition = catalog.view(name)?;
+    let lost = engine.lost(snapshot, definition)?;
     let inputs = catalog.no_inputs(definition)?;
     let optimized = |plan: LogicalPlan| -> Result<String> {
         Ok(session.state().optimize(&plan)?.display_indent().to_string())
@@ -72,7 +76,7 @@ pub(crate) fn explain(session: &SessionContext, catalog: &Catalog, name: &str) -
         members: definition.plan.members().map(str::to_owned).collect(),
         refresh: definition.refresh.clone(),
         columns: columns(catalog, definition)?,
-        changes: changes(catalog, definition)?,
+        changes: changes(catalog, definition, &lost)?,
         plan: optimized(view::delta_plan(definition, &inputs)?)?,
         removal_plan,
         read_plan: optimized(view::result_plan(definition, &inputs, stored)?)?,
@@ -145,7 +149,7 @@ fn columns(catalog: &Catalog, view: &ViewDefinition) -> Result<Vec<ExplainedColu
     Ok(explained.collect())
 }
 
-fn changes(catalog: &Catalog, view: &ViewDefinition) -> Result<Vec<ExplainedChange>> {
+fn changes(catalog: &Catalog, view: &ViewDefinition, lost: &Lost) -> Result<Vec<ExplainedChange>> {
     let plan = &view.plan;
     let sources = plan.source_names();
     let groups = view::groups(view);
@@ -177,7 +181,33 @@ fn changes(catalog: &Catalog, view: &ViewDefinition) -> Result<Vec<ExplainedChan
             cost: format!("the rows that refer to them, as they were and as they are: {then}"),
         });
     }
+    for source in &view.plan.sources {
+        if let Some(ttl) = catalog.get(source)?.ttl() {
+            changes.push(ExplainedChange {
+                change: format!("rows of {source} expire, {} after `{}`", duration(ttl.after), ttl.on),
+                cost: "nothing: they still count here, and go once the view has absorbed them".to_owned(),
+            });
+        }
+    }
+    if let Some(ttl) = &view.ttl {
+        changes.push(ExplainedChange {
+            change: format!("rows of the view expire, {} after `{}`", duration(ttl.after), ttl.on),
+            cost: "they go; views over it still count them".to_owned(),
+        });
+    }
+    for what in lost.describe() {
+        let cost = "the view cannot be built anew, nor what they counted in be computed again".to_owned();
+        changes.push(ExplainedChange { change: what, cost });
+    }
     Ok(changes)
+}
+
+/// Microseconds as a person writes them.
+fn duration(micros: i64) -> String {
+    let seconds = micros / 1_000_000;
+    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
+    let (unit, name) = units.into_iter().find(|(unit, _)| seconds % unit == 0).unwrap_or((1, "s"));
+    format!("{}{name}", seconds / unit)
 }
 
 fn lost_rows(catalog: &Catalog, view: &ViewDefinition) -> Result<String> {

@@ -6,7 +6,7 @@
 
 mod bounds;
 mod index;
-mod keys;
+pub(crate) mod keys;
 mod probes;
 #[cfg(test)]
 mod tests;
@@ -23,6 +23,7 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use bounds::ColumnValues;
+pub(crate) use bounds::Side;
 use datafusion::prelude::SessionContext;
 use index::{FileIndex, Known};
 use keys::Keys;
@@ -140,6 +141,24 @@ pub(crate) async fn locate(
         probe_of: found.probe_of,
         missing: probes.missing(),
     })
+}
+
+/// Where the values of a column of a file lie beside a bound: by the file's statistics, which leave nulls out. The
+/// bound is a row with that column alone.
+pub(crate) async fn side_of(
+    cache: &LocateCache,
+    session: &SessionContext,
+    name: &str,
+    bound: &RecordBatch,
+    file: &DataFile,
+) -> Result<Side> {
+    let schema = bound.schema_ref();
+    let by = schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    let Some(values) = ColumnValues::of(&Keys::new(name, schema, &by)?, bound)? else {
+        return Ok(Side::Across);
+    };
+    let range = cache.range(session, &values, file).await?;
+    Ok(range.map_or(Side::Across, |range| values.side(&range)))
 }
 
 #[derive(Debug, Default)]

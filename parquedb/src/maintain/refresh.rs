@@ -47,11 +47,20 @@ pub(crate) async fn refresh(
     Ok(refreshed)
 }
 
-/// Builds a view anew from all rows of its sources, whatever it holds.
-pub(crate) async fn rebuild(engine: &Engine<'_>, snapshot: &Snapshot, name: &str) -> Result<Refreshed> {
+/// Builds a view anew from all rows of its sources, whatever it holds. Where it has counted rows that have expired,
+/// only if these are to be given up.
+pub(crate) async fn rebuild(
+    engine: &Engine<'_>,
+    snapshot: &Snapshot,
+    name: &str,
+    gives_up_expired: bool,
+) -> Result<Refreshed> {
     let mut refreshed = Refreshed::nothing(snapshot);
     let view = engine.catalog.view(name)?;
-    let change = engine.rebuild(snapshot, view).await;
+    let change = match gives_up_expired {
+        true => engine.build(snapshot, view).await,
+        false => engine.rebuild(snapshot, view).await,
+    };
     refreshed.add(engine, view, change.map_err(|error| error.context(format!("view `{name}`")))?)?;
     Ok(refreshed)
 }

@@ -16,7 +16,7 @@ use crate::evaluate::prepare::{Inputs, Restriction};
 use crate::evaluate::view;
 use arrow::array::BooleanArray;
 use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
@@ -88,8 +88,15 @@ impl Engine<'_> {
         change.map(Some).map_err(|error| error.context(format!("view `{name}`")))
     }
 
-    /// All rows of the view, from all rows of its sources.
+    /// All rows of the view, from all rows of its sources. Refused where some of these have expired that the view
+    /// has counted.
     pub(super) async fn rebuild(&self, snapshot: &Snapshot, view: &ViewDefinition) -> Result<TableChange> {
+        self.check_rebuild(snapshot, view)?;
+        self.build(snapshot, view).await
+    }
+
+    /// All rows of the view, from all rows that its sources have.
+    pub(super) async fn build(&self, snapshot: &Snapshot, view: &ViewDefinition) -> Result<TableChange> {
         let inputs = Inputs::of(view, |name| self.catalog.rows(snapshot, name))?;
         let plus = self.stored(view, view::delta_plan(view, &inputs)?).await?;
         Ok(TableChange { plus, minus: None, replace: true })
@@ -147,11 +154,12 @@ impl Engine<'_> {
                 let probes = concat_batches(schema, &minus)?;
                 let by = schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
                 let found = self.locate(snapshot, &view.name, &by, &probes, Take::OneEach).await?;
-                if !found.missing.is_empty() {
+                let expired = self.lost(snapshot, view)?.own_expired(&probes, &found.missing);
+                let missing = found.missing.len() - expired.len();
+                if missing > 0 {
                     return Err(Error::corrupt(format!(
-                        "it does not hold {} of {} rows that it should: verify it, and rebuild it with \
+                        "it does not hold {missing} of {} rows that it should: verify it, and rebuild it with \
                          `rebuild()`",
-                        found.missing.len(),
                         probes.num_rows()
                     )));
                 }
@@ -170,7 +178,9 @@ impl Engine<'_> {
     ) -> Result<TableChange> {
         let inputs = Inputs::of(view, |name| self.catalog.rows(snapshot, name))?;
         let by = view::keys(view).iter().map(|key| key.name.clone()).collect::<Vec<_>>();
+        let lost = self.lost(snapshot, view)?;
         if by.is_empty() {
+            lost.check_groups(view, &RecordBatch::new_empty(Arc::new(Schema::empty())))?;
             // The only group: whatever is stored goes.
             let plus = self.stored(view, view::delta_plan(view, &inputs)?).await?;
             let minus = self.everything(snapshot, &view.name).await?;
@@ -184,6 +194,7 @@ impl Engine<'_> {
         if keys.num_rows() == 0 {
             return Ok(TableChange::default());
         }
+        lost.check_groups(view, &keys)?;
         let wanted = memory::rows("keys", &schema, vec![keys.clone()])?;
         let plus = self.stored(view, view::groups_plan(view, &inputs, wanted)?).await?;
         let minus = self.locate(snapshot, &view.name, &by, &keys, Take::All).await?;

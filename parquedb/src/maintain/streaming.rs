@@ -1,6 +1,7 @@
 //! Streaming views: what a commit makes of them travels in it. Where it follows from the commit's rows alone, by
 //! plans prepared once; otherwise as a refresh would compute it, over the snapshot with the commit's rows.
 
+use super::expire::check_all_ttls;
 use super::explain::check_all_strict;
 use super::freshness::{Freshness, freshness};
 use super::prepared::PreparedView;
@@ -54,6 +55,7 @@ struct Building {
 impl Maintainer {
     pub(crate) async fn new(catalog: Catalog) -> Result<Self> {
         check_all_strict(&catalog)?;
+        check_all_ttls(&catalog)?;
         let mut level_of: BTreeMap<String, usize> = BTreeMap::new();
         let mut levels: Vec<Vec<Streaming>> = Vec::new();
         for view in catalog.views() {

@@ -8,6 +8,7 @@ use crate::declare::definition::ViewDefinition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::evaluate::prepare::Inputs;
 use crate::evaluate::{memory, view};
+use crate::types::Timestamp;
 use arrow::array::UInt32Array;
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::record_batch::RecordBatch;
@@ -28,6 +29,8 @@ pub struct Verification {
     pub rows: u64,
     /// Groups that were chosen, when not all were compared.
     pub sampled: Option<u64>,
+    /// Only what is from this time on was compared: of what is older, source rows have expired, or rows of the view.
+    pub since: Option<Timestamp>,
     /// Rows that the definition gives and the view does not hold.
     pub missing: Vec<RecordBatch>,
     /// Rows that the view holds and the definition does not give.
@@ -47,10 +50,14 @@ const ROWS_SHOWN: usize = 20;
 
 impl fmt::Display for Verification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { view, seq, rows, sampled, .. } = self;
+        let Self { view, seq, rows, sampled, since, .. } = self;
         let what = match sampled {
             Some(groups) => format!("{rows} rows of {groups} groups chosen by chance"),
             None => format!("all {rows} rows"),
+        };
+        let what = match since {
+            Some(since) => format!("{what} from {since} on, before which rows have expired,"),
+            None => what,
         };
         if self.is_exact() {
             return write!(f, "{view}: {what} are what its definition gives at commit {seq}");
@@ -108,6 +115,7 @@ pub(crate) async fn verify(
             ),
         ));
     }
+    let lost = engine.lost(snapshot, definition)?;
     let inputs = Inputs::of(definition, |member| {
         let seen = cursor.sources.get(member).map_or(0, |source| source.seq);
         catalog.rows_as_of(snapshot, member, seen)
@@ -128,13 +136,17 @@ pub(crate) async fn verify(
         }
         None => (catalog.stored(snapshot, name)?, view::delta_plan(definition, &inputs)?),
     };
-    let results = |stored: LogicalPlan| catalog.results(definition, stored);
+    let results = |stored: LogicalPlan| {
+        let whole = lost.whole(catalog.results(definition, stored)?);
+        whole.map_err(|error| error.context(format!("view `{name}`")))
+    };
     let held = engine.collect(results(held)?, &definition.schema, name).await?;
     let expected = engine.collect(results(stored)?, &definition.schema, name).await?;
     let rows = held.iter().map(|batch| batch.num_rows() as u64).sum();
     let (unexpected, missing) = cancel(&definition.schema, held, expected)?;
     let sampled = wanted.map(|keys| keys.num_rows() as u64);
-    Ok(Verification { view: name.to_owned(), seq: cursor.seq(), rows, sampled, missing, unexpected })
+    let (view, since) = (name.to_owned(), lost.since());
+    Ok(Verification { view, seq: cursor.seq(), rows, sampled, since, missing, unexpected })
 }
 
 /// The keys of some of a view's groups.

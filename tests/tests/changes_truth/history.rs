@@ -3,7 +3,8 @@
 use super::expression::{Condition, Expression, Scope};
 use super::members::{Collection, Shape};
 use super::oracle::Oracle;
-use super::value::{Field, Row, Type, Value, text};
+use super::run::START;
+use super::value::{AROUND, Field, Row, Type, Value, text};
 use super::view::{Member, View, random_view};
 use parquedb::declare::node::Node;
 use parquedb::testing::Random;
@@ -49,6 +50,10 @@ pub(super) enum Step {
     },
     Maintain,
     Reopen,
+    /// So many hours later, what has expired goes.
+    Expire {
+        hours: u8,
+    },
 }
 
 /// What the collections hold.
@@ -56,6 +61,8 @@ pub(super) enum Step {
 pub(super) struct Model {
     pub(super) fields: Arc<BTreeMap<String, Vec<Field>>>,
     pub(super) rows: BTreeMap<String, Arc<Vec<Row>>>,
+    /// What has expired, which views still count.
+    pub(super) expired: BTreeMap<String, Arc<Vec<Row>>>,
     ids: BTreeSet<String>,
 }
 
@@ -63,7 +70,34 @@ impl Model {
     pub(super) fn new(collections: &[Collection]) -> Self {
         let fields = collections.iter().map(|of| (of.name.clone(), of.fields.clone()));
         let rows = collections.iter().map(|of| (of.name.clone(), Arc::default()));
-        Self { fields: Arc::new(fields.collect()), rows: rows.collect(), ids: BTreeSet::new() }
+        let rows: BTreeMap<_, _> = rows.collect();
+        Self { fields: Arc::new(fields.collect()), expired: rows.clone(), rows, ids: BTreeSet::new() }
+    }
+
+    /// The model after rows have expired at a time.
+    pub(super) fn expired_at(&self, collections: &[Collection], now: i64) -> Self {
+        let mut model = self.clone();
+        for Collection { name, ttl, .. } in collections {
+            let Some((on, after)) = ttl else { continue };
+            let is_old = |row: &&Row| matches!(row[*on], Value::Time(time) if time < now - after);
+            let (old, left): (Vec<_>, Vec<_>) = self.rows[name].iter().partition(is_old);
+            let gone = self.expired[name].iter().chain(old).cloned().collect();
+            model.expired.insert(name.clone(), Arc::new(gone));
+            model.rows.insert(name.clone(), Arc::new(left.into_iter().cloned().collect()));
+        }
+        model
+    }
+
+    pub(super) fn has_expired(&self) -> bool {
+        self.expired.values().any(|rows| !rows.is_empty())
+    }
+
+    /// The rows of a collection that views count.
+    pub(super) fn counted(&self, collection: &str) -> Arc<Vec<Row>> {
+        match self.expired[collection].as_slice() {
+            [] => Arc::clone(&self.rows[collection]),
+            expired => Arc::new(self.rows[collection].iter().chain(expired).cloned().collect()),
+        }
     }
 
     /// The model after a batch; nothing when the batch must be refused.
@@ -170,7 +204,35 @@ impl Case {
             let step = case.step(random, &mut ids);
             case.steps.push(step);
         }
+        case.let_rows_expire(&mut Random::new(seed ^ 0x77_17));
         case
+    }
+
+    /// In some cases rows of a collection expire: of one that no view with references is computed from, because
+    /// what an expired row referred to stays as it was.
+    fn let_rows_expire(&mut self, random: &mut Random) {
+        let is_joined = |name: &str| {
+            let mut plans = self.views.iter().map(|view| &view.definition.plan);
+            plans.any(|plan| !plan.joins.is_empty() && plan.members().any(|member| member == name))
+        };
+        let times = |collection: &Collection| {
+            let of = |index: &usize| collection.fields[*index].of == Type::Time;
+            (0..collection.fields.len()).filter(of).collect::<Vec<_>>()
+        };
+        let all = self.collections.iter().enumerate();
+        let can = all.filter(|(_, of)| !times(of).is_empty() && !is_joined(&of.name));
+        let can = can.map(|(at, of)| (at, times(of))).collect::<Vec<_>>();
+        if can.is_empty() {
+            return;
+        }
+        let (at, times) = random.pick(&can).clone();
+        let horizon = AROUND + (i64::try_from(random.below(30)).unwrap() - 12) * 3_600_000_000;
+        self.collections[at].ttl = Some((*random.pick(&times), START - horizon));
+        for _ in 0..1 + random.below(3) {
+            let at = 1 + usize::try_from(random.below(self.steps.len() as u64)).unwrap();
+            let hours = u8::try_from(random.below(10)).unwrap();
+            self.steps.insert(at, Step::Expire { hours });
+        }
     }
 
     fn step(&self, random: &mut Random, ids: &mut u64) -> Step {

@@ -3,7 +3,7 @@
 
 use super::value::{Field, Row, Type, Value, field, schema, to_batch};
 use parquedb::arrow::array::RecordBatch;
-use parquedb::declare::definition::{CollectionDefinition, Definition};
+use parquedb::declare::definition::{CollectionDefinition, Definition, Ttl};
 use parquedb::declare::node::Node;
 use parquedb::testing::Random;
 
@@ -13,6 +13,8 @@ pub(super) struct Collection {
     /// Positions of the key's columns; none when rows are only appended.
     pub(super) key: Vec<usize>,
     pub(super) version: Option<usize>,
+    /// The column by which rows expire, and after how many microseconds.
+    pub(super) ttl: Option<(usize, i64)>,
     pub(super) fields: Vec<Field>,
 }
 
@@ -24,6 +26,7 @@ impl Collection {
             schema: schema(&self.fields),
             key: self.key.iter().map(|index| self.fields[*index].name.clone()).collect(),
             version: self.version.map(|index| self.fields[index].name.clone()),
+            ttl: self.ttl.map(|(on, after)| Ttl { after, on: self.fields[on].name.clone() }),
         })
     }
 
@@ -82,7 +85,7 @@ impl Collection {
         if fields.len() == key.len() + usize::from(version.is_some()) {
             fields.push(field("n", Type::Int, false));
         }
-        Self { name: name.to_owned(), key, version, fields }
+        Self { name: name.to_owned(), key, version, ttl: None, fields }
     }
 }
 

@@ -65,7 +65,7 @@ impl Oracle {
             }
             let rows = match views.iter().find(|view| view.member.name == member) {
                 Some(view) => Arc::new(self.view(views, versions, view, version).await?),
-                None => Arc::clone(&versions[version].rows[member]),
+                None => versions[version].counted(member),
             };
             self.rows.insert(key, Arc::clone(&rows));
             Ok(rows)

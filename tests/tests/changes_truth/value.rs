@@ -48,7 +48,7 @@ pub(super) const SCALARS: [Type; 5] = [Type::Int, Type::Float, Type::Text, Type:
 pub(super) const WORDS: [&str; 7] = ["", "a", "b", "ann", "Anna", "bob", "Zoë"];
 
 /// 2024-01-30T23:00:00Z: a month, a day and an hour end soon after.
-const AROUND: i64 = 1_706_655_600_000_000;
+pub(super) const AROUND: i64 = 1_706_655_600_000_000;
 
 pub(super) fn field(name: &str, of: Type, nullable: bool) -> Field {
     Field { name: name.to_owned(), of, nullable }

@@ -1,7 +1,7 @@
 //! Removes rows from a snapshot's tables.
 
-use super::{RemovedRows, RunId, RunRemoval, TableRemoval};
-use crate::commit::snapshot::{DataFile, InlineRun, Snapshot, Table};
+use super::{RemovedRows, RunId, RunRemoval, TableExpiry, TableRemoval};
+use crate::commit::snapshot::{DataFile, Expired, InlineRun, Snapshot, Table};
 use crate::commit::state::{RemovedFile, removed_file};
 use crate::error::{Error, ErrorKind, Result};
 use roaring::RoaringBitmap;
@@ -36,7 +36,10 @@ pub(in super::super) fn join(removals: Vec<TableRemoval>) -> Result<Vec<TableRem
 /// # Errors
 /// [`ErrorKind::Conflict`] when one is gone or its run is: then another commit was first. A position that
 /// its run never had is [`ErrorKind::Invalid`].
-pub(in super::super) fn check(snapshot: &Snapshot, removals: &[TableRemoval]) -> Result<()> {
+pub(in super::super) fn check<'a>(
+    snapshot: &Snapshot,
+    removals: impl IntoIterator<Item = &'a TableRemoval>,
+) -> Result<()> {
     for removal in removals {
         let found = Found::in_table(snapshot.tables.get(&removal.table).map(Arc::as_ref));
         for RunRemoval { run, rows } in &removal.runs {
@@ -70,31 +73,65 @@ pub(in super::super) fn apply(
     place: &str,
     files: &mut Vec<RemovedFile>,
 ) -> Result<()> {
-    for TableRemoval { table: name, runs } in removals {
-        let corrupt = |what: String| {
-            Error::corrupt(format!("commit {place} removes rows of {name} that are not there: {what}"))
-        };
-        let table = snapshot.tables.get_mut(name).ok_or_else(|| corrupt("it has none".to_owned()))?;
-        let mut wanted: HashMap<&RunId, &RoaringBitmap> = HashMap::with_capacity(runs.len());
-        let found = Found::in_table(Some(table));
-        let mut count = 0_u64;
-        for RunRemoval { run, rows } in runs {
-            if let Some(problem) = found.problem(run, rows) {
-                return Err(corrupt(problem.describe(name, run)));
-            }
-            if wanted.insert(run, rows).is_some() {
-                return Err(corrupt(format!("it names {run} twice")));
-            }
-            count += rows.len();
-        }
-        let table = Arc::make_mut(table);
-        remove(table, seq, &wanted, files);
-        table.rows = table.rows.checked_sub(count).ok_or_else(|| corrupt("they are too many".to_owned()))?;
+    for removal in removals {
+        let (table, count) = apply_one(snapshot, seq, removal, place, files)?;
         if count > 0 {
             table.changed = seq;
         }
     }
     Ok(())
+}
+
+/// Removes rows that have expired: views have nothing to absorb.
+pub(in super::super) fn expire(
+    snapshot: &mut Snapshot,
+    seq: u64,
+    expiries: &[TableExpiry],
+    place: &str,
+    files: &mut Vec<RemovedFile>,
+) -> Result<()> {
+    for TableExpiry { rows, on, before, .. } in expiries {
+        let (table, count) = apply_one(snapshot, seq, rows, place, files)?;
+        table.expired = Some(match table.expired.take() {
+            None => Expired { on: Some(on.clone()), before: *before, seq, rows: count },
+            Some(known) => Expired {
+                on: known.on.filter(|known| known == on),
+                before: known.before.max(*before),
+                seq,
+                rows: known.rows.saturating_add(count),
+            },
+        });
+    }
+    Ok(())
+}
+
+fn apply_one<'a>(
+    snapshot: &'a mut Snapshot,
+    seq: u64,
+    TableRemoval { table: name, runs }: &TableRemoval,
+    place: &str,
+    files: &mut Vec<RemovedFile>,
+) -> Result<(&'a mut Table, u64)> {
+    let corrupt = |what: String| {
+        Error::corrupt(format!("commit {place} removes rows of {name} that are not there: {what}"))
+    };
+    let table = snapshot.tables.get_mut(name).ok_or_else(|| corrupt("it has none".to_owned()))?;
+    let mut wanted: HashMap<&RunId, &RoaringBitmap> = HashMap::with_capacity(runs.len());
+    let found = Found::in_table(Some(table));
+    let mut count = 0_u64;
+    for RunRemoval { run, rows } in runs {
+        if let Some(problem) = found.problem(run, rows) {
+            return Err(corrupt(problem.describe(name, run)));
+        }
+        if wanted.insert(run, rows).is_some() {
+            return Err(corrupt(format!("it names {run} twice")));
+        }
+        count += rows.len();
+    }
+    let table = Arc::make_mut(table);
+    remove(table, seq, &wanted, files);
+    table.rows = table.rows.checked_sub(count).ok_or_else(|| corrupt("they are too many".to_owned()))?;
+    Ok((table, count))
 }
 
 fn remove(

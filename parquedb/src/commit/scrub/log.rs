@@ -425,6 +425,8 @@ fn contradictions(log: &State, repeats: &Repeats, stored: &State, stored_repeats
             found.push(format!("rows of {name} are inside of commits that it should contain"));
         } else if one.files != other.files {
             found.push(format!("the files of {name} are others"));
+        } else if one.expired != other.expired {
+            found.push(format!("what has expired of {name} is another"));
         } else if (one.identity, one.changed, one.rows) != (other.identity, other.changed, other.rows) {
             found.push(format!(
                 "{name} has {} rows, created in commit {} and changed in {}, against {}, {} and {}",

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ErrorKind;
+use crate::commit::TableExpiry;
 use crate::error::Result;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,7 @@ pub(super) struct Unit {
     /// Rows of earlier units, by their values.
     pub(super) removed: Vec<(&'static str, Vec<i64>)>,
     pub(super) removals: Vec<TableRemoval>,
+    pub(super) expiries: Vec<TableExpiry>,
     pub(super) cursor: Option<Absorbed>,
     pub(super) base: Option<u64>,
     pub(super) sequence: Option<Sequence>,
@@ -49,6 +51,16 @@ impl Unit {
     pub(super) fn removing(mut self, table: &'static str, places: &[Place], base: u64) -> Self {
         self.removed.push((table, places.iter().map(|place| place.value).collect()));
         self.removals.push(removal(table, places));
+        self.base = Some(base);
+        self
+    }
+
+    /// Takes rows out that were found in a snapshot and have expired.
+    pub(super) fn expiring(mut self, table: &'static str, places: &[Place], base: u64) -> Self {
+        self.removed.push((table, places.iter().map(|place| place.value).collect()));
+        let before = i64::try_from(base).unwrap();
+        let rows = removal(table, places);
+        self.expiries.push(TableExpiry { rows, on: "n".to_owned(), before, whole_groups: false });
         self.base = Some(base);
         self
     }
@@ -94,6 +106,7 @@ impl Unit {
             base: self.base,
             writes: self.rows.iter().map(write).collect(),
             removals: self.removals.clone(),
+            expiries: self.expiries.clone(),
             cursors: self.cursor.iter().map(|absorbed| cursor(VIEW, SOURCE, *absorbed)).collect(),
             batch_ids: match &self.sequence {
                 Some(_) => Vec::new(),

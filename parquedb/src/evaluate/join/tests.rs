@@ -62,6 +62,7 @@ fn view(required: bool) -> ViewDefinition {
             having: None,
         },
         strict: false,
+        ttl: None,
         refresh: Refresh::Manual,
     }
 }

@@ -19,6 +19,17 @@ use std::sync::Arc;
 /// The least and the greatest value, as bytes in the same order.
 pub(super) type Range = (Arc<[u8]>, Arc<[u8]>);
 
+/// Where the values of a column lie beside a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// All are less.
+    Before,
+    /// None is less.
+    From,
+    /// Some may be less and some not.
+    Across,
+}
+
 /// The values of one column in all probes: of the first one that has statistics in files.
 #[derive(Debug)]
 pub(super) struct ColumnValues {
@@ -56,6 +67,16 @@ impl ColumnValues {
     /// Whether a value is in the range.
     pub(super) fn any_in(&self, (least, greatest): &Range) -> bool {
         self.values.iter().any(|value| (least.as_ref()..=greatest.as_ref()).contains(&value.data()))
+    }
+
+    /// Where a range lies beside the first of the values.
+    pub(super) fn side(&self, (least, greatest): &Range) -> Side {
+        let bound = self.values.row(0);
+        match (greatest.as_ref() < bound.data(), least.as_ref() < bound.data()) {
+            (true, _) => Side::Before,
+            (false, true) => Side::Across,
+            (false, false) => Side::From,
+        }
     }
 
     /// The range of the column's values in a file, by its statistics. Nothing where they do not tell.

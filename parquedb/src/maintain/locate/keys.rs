@@ -46,7 +46,7 @@ impl Keys {
 }
 
 /// A column of a batch, as it is in the table: null where the batch was written before there was such a one.
-pub(super) fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef> {
+pub(crate) fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef> {
     let Some(column) = batch.column_by_name(field.name()) else {
         return Ok(new_null_array(field.data_type(), batch.num_rows()));
     };

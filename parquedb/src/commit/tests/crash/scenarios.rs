@@ -62,6 +62,8 @@ pub(super) fn all() -> Vec<Scenario> {
         scenario!("compaction beside a writer", many_files, compaction_beside_writer),
         scenario!("compaction and a collection", many_files, compaction_and_collection),
         scenario!("removed rows", many_files, removals),
+        scenario!("expired rows", many_files, expiry),
+        scenario!("expired rows beside a writer, a flush and a compaction", many_files, expiry_beside_others),
         scenario!("removed rows beside a flush and a compaction", many_files, removals_beside_maintenance),
     ]
 }
@@ -175,6 +177,7 @@ async fn declaration(world: &World) -> Result<()> {
         schema: batch(0..1).schema(),
         key: Vec::new(),
         version: None,
+        ttl: None,
     });
     let definitions = BTreeMap::from([(SOURCE.to_owned(), definition)]);
     let changes = Changes {
@@ -724,6 +727,52 @@ async fn removals(world: &World) -> Result<()> {
     log.flush().await?;
     world.clock.advance(30 * HOUR);
     assert!(collect(&log).await? > 0, "nothing was collected");
+    Ok(())
+}
+
+async fn expiry(world: &World) -> Result<()> {
+    let log = world.open(0).await?;
+    world.commit(&log, Unit::new(20).rows("B", [20, 21, 22])).await?;
+    let mut some = places(world, &log, "B").await;
+    some.retain(|place| matches!(place.value, 21 | 101 | 103));
+    // The mark of the commit is in another table than the rows that expire.
+    world.commit(&log, Unit::new(23).expiring("B", &some, log.snapshot().seq)).await?;
+    log.flush().await?;
+    let rest = places(world, &log, "B").await;
+    world.commit(&log, Unit::new(24).expiring("B", &rest, log.snapshot().seq)).await?;
+    log.flush().await?;
+    world.clock.advance(30 * HOUR);
+    world.commit(&log, Unit::new(27).rows("B", [27])).await?;
+    log.flush().await?;
+    world.clock.advance(30 * HOUR);
+    assert!(collect(&log).await? > 0, "nothing was collected");
+    Ok(())
+}
+
+async fn expiry_beside_others(world: &World) -> Result<()> {
+    let (one, two) = (world.open(0).await, world.open(1).await);
+    let maintaining = async {
+        let log = one.clone()?;
+        world.commit(&log, Unit::new(30).rows("B", [30])).await?;
+        log.flush().await?;
+        compact(&log).await
+    };
+    let expiring = async {
+        let log = two.clone()?;
+        for number in 20..23 {
+            let snapshot = log.catch_up().await?;
+            let places = places(world, &log, "B").await;
+            let unit = Unit::new(number).expiring("B", &places[..1], snapshot.seq);
+            match world.commit(&log, unit).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                result => drop(result?),
+            }
+        }
+        Ok(())
+    };
+    let (maintained, expired) = futures::join!(maintaining, expiring);
+    tolerate(world, maintained)?;
+    tolerate(world, expired)?;
     Ok(())
 }
 

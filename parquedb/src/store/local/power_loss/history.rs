@@ -44,7 +44,7 @@ impl Process {
 }
 
 enum Work {
-    Commit(u64, Changes),
+    Commit(u64, Box<Changes>),
     Flush,
     Collect,
 }
@@ -54,7 +54,7 @@ impl Process {
         let log = self.log.as_ref().unwrap();
         self.runtime.block_on(async {
             let result = match work {
-                Work::Commit(commit, changes) => log.commit(changes).await.map(|_| {
+                Work::Commit(commit, changes) => log.commit(*changes).await.map(|_| {
                     record.note(Operation::Acknowledged(commit));
                 }),
                 Work::Flush => log.flush().await,
@@ -143,7 +143,7 @@ impl Run {
 
     fn commit(&mut self, process: &Process, is_large: bool) {
         let (commit, changes) = self.next(is_large);
-        process.work(&self.record, Work::Commit(commit, changes));
+        process.work(&self.record, Work::Commit(commit, Box::new(changes)));
     }
 
     fn several(&mut self, process: &Process) {
@@ -193,7 +193,7 @@ impl Run {
             }
             kind => {
                 let (commit, changes) = self.next(kind == 2);
-                Work::Commit(commit, changes)
+                Work::Commit(commit, Box::new(changes))
             }
         };
         let (reached, go) = stalled.recorder.stall(format!("{ROOT}/{folder}").trim_end_matches('/'));
