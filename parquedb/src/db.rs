@@ -54,7 +54,7 @@ use metrics::Stats;
 use queue::Queue;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// A database type: what `database!` declares.
 pub trait Database: Sized {
@@ -141,6 +141,8 @@ struct Shared {
     session: SessionContext,
     /// For the definitions it was made from, which another process may change.
     maintainer: RwLock<Arc<Maintainer>>,
+    /// The tables of the snapshot that was queried last.
+    tables: Mutex<Option<query::sql::Tables>>,
     queue: Queue,
     stats: Stats,
     /// Held by whoever computes and makes a commit.
@@ -182,6 +184,7 @@ impl Connection {
             log,
             clock,
             maintainer: RwLock::new(Arc::new(maintainer)),
+            tables: Mutex::default(),
             queue: Queue::new(group_commit),
             stats: Stats::new()?,
             writing: tokio::sync::Mutex::new(()),
@@ -294,6 +297,10 @@ impl Connection {
         &self.0.session
     }
 
+    pub(crate) fn tables(&self) -> MutexGuard<'_, Option<query::sql::Tables>> {
+        self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A snapshot: the newest this process knows, or a past one.
     pub(crate) async fn snapshot_at(&self, at: At) -> Result<Arc<Snapshot>> {
         match at {
@@ -342,7 +349,7 @@ impl Connection {
         catalog.rows(snapshot, member)
     }
 
-    fn failures(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, maintenance::Failure>> {
+    fn failures(&self) -> MutexGuard<'_, BTreeMap<String, maintenance::Failure>> {
         self.0.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod keyed;
 pub(crate) mod locate;
 pub(crate) mod lost;
 pub(crate) mod prepared;
+mod referring;
 pub(crate) mod refresh;
 pub(crate) mod schedule;
 pub(crate) mod step;

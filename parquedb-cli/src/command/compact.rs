@@ -42,6 +42,7 @@ impl Compact {
             min_files: usize::try_from(self.min_files).unwrap_or(usize::MAX),
             target_bytes: self.target,
             full: self.full,
+            ..CompactOptions::default()
         };
         let report = database.compact(options).await?;
         if self.json {

@@ -32,13 +32,16 @@ pub struct CompactOptions {
     /// Files are joined up to this size, in bytes, before they are joined: the result is rather smaller.
     /// The rewriting takes about twice as much memory.
     pub target_bytes: u64,
+    /// A view's states that take at most so many bytes together are merged whatever their sizes are. It costs
+    /// little, and who reads a view of one file of merged states need not merge anything.
+    pub few_states_bytes: u64,
     /// Join all files up to the target, of like size or not. It costs writing all rows again.
     pub full: bool,
 }
 
 impl Default for CompactOptions {
     fn default() -> Self {
-        Self { min_files: 4, target_bytes: 128 << 20, full: false }
+        Self { min_files: 4, target_bytes: 128 << 20, few_states_bytes: 4 << 20, full: false }
     }
 }
 
@@ -231,6 +234,17 @@ impl Log {
             Some(error) => Err(error),
             None => Ok(report),
         }
+    }
+
+    /// Whether there are files that [`Log::compact`] would join, as far as known here.
+    ///
+    /// # Errors
+    /// When the snapshot's definitions cannot be understood.
+    pub async fn is_compaction_due(&self, options: &CompactOptions, merge: &dyn MergeStates) -> Result<bool> {
+        let snapshot = self.snapshot();
+        let merging = merge.tables(&snapshot).await?;
+        let apart = self.0.apart.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(!choose::windows(&snapshot, options, &merging, &apart).is_empty())
     }
 
     fn moment(&self) -> Moment {

@@ -34,6 +34,11 @@ impl Connection {
         let merge = States(self.clone());
         self.0.log.compact(options, Some(Arc::new(merge))).await
     }
+
+    /// Whether there are files that [`Connection::compact`] would join.
+    pub(super) async fn is_compaction_due(&self, options: &CompactOptions) -> Result<bool> {
+        self.0.log.is_compaction_due(options, &States(self.clone())).await
+    }
 }
 
 /// The states of the database's grouping views.

@@ -114,7 +114,13 @@ impl Connection {
             }
             done.expired = report.filter(|report| !report.tables.is_empty());
         }
-        if self.0.log.maintenance_due() {
+        let mut is_flush_due = self.0.log.maintenance_due();
+        if let Some(compact) = &options.compact {
+            // Then also what is inside commits goes into the files that are joined.
+            let is_due = self.is_compaction_due(compact).await;
+            is_flush_due |= first.keep("looking for small files", is_due).unwrap_or_default();
+        }
+        if is_flush_due {
             done.flushed = first.keep("moving rows to files", self.flush().await).is_some();
         }
         if let Some(compact) = &options.compact {

@@ -4,7 +4,7 @@ use super::prepare::Inputs;
 use super::scan;
 use super::state;
 use super::view;
-use crate::commit::snapshot::{DataFile, Snapshot};
+use crate::commit::snapshot::{DataFile, Snapshot, Table};
 use crate::declare::definition::{Definition, ViewDefinition};
 use crate::error::{Error, ErrorKind, Result};
 use arrow::datatypes::SchemaRef;
@@ -93,7 +93,13 @@ impl Catalog {
         let stored = self.stored(snapshot, name)?;
         match self.get(name)? {
             Definition::Collection(_) => Ok(stored),
-            Definition::View(view) => view::result_plan(view, &self.no_inputs(view)?, stored),
+            Definition::View(view) => {
+                let inputs = self.no_inputs(view)?;
+                match snapshot.tables.get(name) {
+                    Some(table) if is_merged(table) => view::results_of_merged(view, &inputs, stored),
+                    _ => view::result_plan(view, &inputs, stored),
+                }
+            }
         }
     }
 
@@ -131,6 +137,11 @@ impl Catalog {
     pub(crate) fn no_rows(&self, name: &str) -> Result<LogicalPlan> {
         scan::all_rows(name, self.get(name)?.schema(), None)
     }
+}
+
+/// Whether all that a table holds is one file of merged states, so that each group has one.
+fn is_merged(table: &Table) -> bool {
+    matches!(table.files.as_slice(), [file] if file.merged && file.live_rows() > 0) && table.inline.is_empty()
 }
 
 fn hash(view: &ViewDefinition) -> Result<String> {

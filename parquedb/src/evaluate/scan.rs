@@ -14,6 +14,7 @@ use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, lit};
 use roaring::RoaringBitmap;
 use runs::{FileRun, Runs, Told};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The `Int64` column with a row's position in its file.
@@ -50,25 +51,40 @@ pub(crate) fn rows_at(
     file: &Arc<DataFile>,
     positions: Option<&RoaringBitmap>,
 ) -> Result<LogicalPlan> {
-    let left_out = positions.map_or_else(RoaringBitmap::new, |positions| {
-        let rows = u32::try_from(file.rows).unwrap_or(u32::MAX);
-        let mut others = RoaringBitmap::new();
-        others.insert_range(0..rows);
-        others - positions
-    });
-    let run = FileRun { file: Arc::clone(file), left_out: RemovedRows::from(left_out) };
+    let run = match positions {
+        Some(positions) => FileRun::at(file, positions),
+        None => FileRun { file: Arc::clone(file), left_out: RemovedRows::default() },
+    };
     let told = Told { commit: true, position: true };
     scan(name, Runs::new(schema, told, vec![run], Vec::new()))
 }
 
 /// The rows that came in commits after `seq`.
 pub(crate) fn rows_after(name: &str, schema: &SchemaRef, table: &Table, seq: u64) -> Result<LogicalPlan> {
-    part(name, schema, table, |run| run > seq, col(SEQ_COLUMN).gt(lit(seq)))
+    let live = table.files.iter().cloned().map(FileRun::live);
+    part(name, schema, table, live, |run| run > seq, col(SEQ_COLUMN).gt(lit(seq)))
 }
 
 /// The rows that came in commits up to `seq`.
 pub(crate) fn rows_until(name: &str, schema: &SchemaRef, table: &Table, seq: u64) -> Result<LogicalPlan> {
-    part(name, schema, table, |run| run <= seq, col(SEQ_COLUMN).lt_eq(lit(seq)))
+    let live = table.files.iter().cloned().map(FileRun::live);
+    part(name, schema, table, live, |run| run <= seq, col(SEQ_COLUMN).lt_eq(lit(seq)))
+}
+
+/// The same, but of the rows in files only those at some positions, by the files' paths: also those that are
+/// removed.
+pub(crate) fn rows_until_at(
+    name: &str,
+    schema: &SchemaRef,
+    table: &Table,
+    seq: u64,
+    positions: &HashMap<String, RoaringBitmap>,
+) -> Result<LogicalPlan> {
+    let runs = table.files.iter().filter_map(|file| {
+        let positions = positions.get(&file.path).filter(|positions| !positions.is_empty())?;
+        Some(FileRun::at(file, positions))
+    });
+    part(name, schema, table, runs, |run| run <= seq, col(SEQ_COLUMN).lt_eq(lit(seq)))
 }
 
 /// The commits after `seq` whose rows a file holds, with the number of rows of each. The file is not one of
@@ -87,25 +103,27 @@ fn part(
     name: &str,
     schema: &SchemaRef,
     table: &Table,
+    files: impl Iterator<Item = FileRun>,
     is_wanted: impl Fn(u64) -> bool,
     filter: Expr,
 ) -> Result<LogicalPlan> {
     let inline = table.inline.iter().filter(|run| is_wanted(run.seq)).cloned().collect();
     let (mut whole, mut cut) = (Vec::new(), Vec::new());
-    for file in table.files.iter() {
+    for run in files {
+        let file = &run.file;
         // States that were merged came in their last commit.
         let first = if file.merged { file.last_seq } else { file.first_seq };
         match (is_wanted(first), is_wanted(file.last_seq)) {
-            (true, true) => whole.push(Arc::clone(file)),
+            (true, true) => whole.push(run),
             (false, false) => {}
-            _ => cut.push(Arc::clone(file)),
+            _ => cut.push(run),
         }
     }
-    let whole = plan(name, schema, Told::default(), whole, inline)?;
+    let whole = scan(name, Runs::new(schema, Told::default(), whole, inline))?;
     if cut.is_empty() {
         return Ok(whole);
     }
-    let cut = plan(name, schema, TOLD_COMMITS, cut, Vec::new())?;
+    let cut = scan(name, Runs::new(schema, TOLD_COMMITS, cut, Vec::new()))?;
     let columns = schema.fields().iter().map(|field| column(field.name())).collect::<Vec<_>>();
     let cut = LogicalPlanBuilder::from(cut).filter(filter)?.project(columns.clone())?;
     Ok(cut.union(LogicalPlanBuilder::from(whole).project(columns)?.build()?)?.build()?)

@@ -229,12 +229,30 @@ pub(crate) fn result_plan(
     inputs: &Inputs,
     stored: LogicalPlan,
 ) -> Result<LogicalPlan> {
+    results_of(view, inputs, stored, false)
+}
+
+/// The same from states of which each group has one.
+pub(crate) fn results_of_merged(
+    view: &ViewDefinition,
+    inputs: &Inputs,
+    stored: LogicalPlan,
+) -> Result<LogicalPlan> {
+    results_of(view, inputs, stored, true)
+}
+
+fn results_of(
+    view: &ViewDefinition,
+    inputs: &Inputs,
+    stored: LogicalPlan,
+    is_merged: bool,
+) -> Result<LogicalPlan> {
     let Output::Groups { keys, aggregates } = &view.plan.output else {
         return Ok(stored);
     };
     let input = prepared_rows(view, inputs)?;
     let (states, results) = all_states(aggregates, input.schema())?;
-    let mut merged = merged(keys, &states, stored)?;
+    let mut merged = if is_merged { stored } else { merged(keys, &states, stored)? };
     if !keys.is_empty() {
         // Of a group that lost its last row only states that cancel out are left.
         merged = LogicalPlanBuilder::from(merged).filter(column(ROWS_COLUMN).gt(lit(0_i64)))?.build()?;

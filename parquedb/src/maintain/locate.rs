@@ -2,7 +2,8 @@
 //!
 //! Of each data file an index of the wanted columns is kept in memory: the hash of each row's values, and the
 //! row's position. A file never changes, so the index is right as long as there is memory for it. What the
-//! index gives is read and compared by value, and nothing else is read.
+//! index gives is read and compared by value, and nothing else is read. Where all columns are wanted nothing is
+//! read at all: a longer hash tells rows apart, and what they hold is known.
 
 mod bounds;
 mod index;
@@ -19,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::difference::removed_schema;
 use crate::evaluate::scan::{self, POSITION_COLUMN};
 use arrow::array::{ArrayRef, AsArray, UInt64Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::compute::{self, concat_batches, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use bounds::ColumnValues;
@@ -27,8 +28,9 @@ pub(crate) use bounds::Side;
 use datafusion::prelude::SessionContext;
 use index::{FileIndex, Known};
 use keys::Keys;
-use probes::Probes;
+use probes::{Probes, hash};
 use roaring::RoaringBitmap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Which rows to find.
@@ -123,6 +125,7 @@ pub(crate) async fn locate(
         schema,
         keys: &keys,
         probes: Probes::new(&wanted, take),
+        probed: probes,
         values: ColumnValues::of(&keys, probes)?,
         fields: removed_schema(schema),
         found: Found::default(),
@@ -161,6 +164,56 @@ pub(crate) async fn side_of(
     Ok(range.map_or(Side::Across, |range| values.side(&range)))
 }
 
+/// Where rows with some values may be in the files of a table.
+#[derive(Debug)]
+pub(crate) enum Places {
+    /// At these positions, by the files' paths: of some the values have only the same hash.
+    Few(HashMap<String, RoaringBitmap>),
+    /// At more than were asked for.
+    TooMany,
+}
+
+/// Where in the files of a table there may be rows whose values in the columns `by` are those of a probe: at most
+/// at so many positions. No row is read for that but by indexes that are made.
+///
+/// # Errors
+/// As [`locate`].
+#[expect(clippy::too_many_arguments, reason = "a table is told by its name, its columns and its runs")]
+pub(crate) async fn places(
+    cache: &LocateCache,
+    session: &SessionContext,
+    name: &str,
+    schema: &SchemaRef,
+    table: &Table,
+    by: &[String],
+    probes: &RecordBatch,
+    most: u64,
+) -> Result<Places> {
+    let keys = Keys::new(name, schema, by)?;
+    let wanted = keys.rows(probes)?;
+    let search = Search {
+        name,
+        schema,
+        keys: &keys,
+        probes: Probes::new(&wanted, Take::All),
+        probed: probes,
+        values: ColumnValues::of(&keys, probes)?,
+        fields: removed_schema(schema),
+        found: Found::default(),
+    };
+    let (mut places, mut count) = (HashMap::new(), 0);
+    for file in table.files.iter() {
+        let Some(index) = search.index(cache, session, file).await? else { continue };
+        let positions = search.candidates(&index, file, &RoaringBitmap::new());
+        count += positions.len();
+        if count > most {
+            return Ok(Places::TooMany);
+        }
+        places.insert(file.path.clone(), positions);
+    }
+    Ok(Places::Few(places))
+}
+
 #[derive(Debug, Default)]
 struct Found {
     runs: Vec<RunId>,
@@ -175,6 +228,8 @@ struct Search<'a> {
     schema: &'a SchemaRef,
     keys: &'a Keys,
     probes: Probes<'a>,
+    /// The probes' columns.
+    probed: &'a RecordBatch,
     values: Option<ColumnValues>,
     fields: SchemaRef,
     found: Found,
@@ -219,6 +274,9 @@ impl Search<'_> {
         }
         let Some(index) = self.index(cache, session, file).await? else { return Ok(()) };
         self.found.runs.push(RunId::File(file.path.clone()));
+        if self.keys.are_rows() {
+            return self.in_index(cache, &index, file);
+        }
         let mut read = RoaringBitmap::new();
         loop {
             // Of equal rows only as many as are wanted, then also those of other values with the same hash.
@@ -264,6 +322,36 @@ impl Search<'_> {
             candidates.extend(live.take(wanted));
         }
         candidates
+    }
+
+    /// Finds whole rows by an index alone. They are those that are looked for, but for the sign of a zero and the
+    /// bits of a NaN.
+    fn in_index(&mut self, cache: &LocateCache, index: &FileIndex, file: &DataFile) -> Result<()> {
+        let (mut probe_of, mut commits) = (Vec::new(), Vec::new());
+        for value in self.probes.values() {
+            let check = cache.check(value);
+            for (position, row) in index.whole_rows(hash(value)).into_iter().flatten() {
+                if row.check != check || file.removed.contains(position) {
+                    continue;
+                }
+                let Some(probe) = self.probes.take(value) else { break };
+                self.found.places.push((self.found.runs.len() - 1, position));
+                probe_of.push(probe);
+                commits.push(row.commit);
+            }
+        }
+        if probe_of.is_empty() {
+            return Ok(());
+        }
+        let taken = probe_of.iter().map(|probe| *probe as u64).collect::<UInt64Array>();
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.fields.fields().len());
+        for field in self.schema.fields() {
+            columns.push(compute::take(&keys::column(self.probed, field)?, &taken, None)?);
+        }
+        columns.push(Arc::new(UInt64Array::from(commits)));
+        self.found.rows.push(RecordBatch::try_new(Arc::clone(&self.fields), columns)?);
+        self.found.probe_of.extend(probe_of);
+        Ok(())
     }
 
     async fn compare(

@@ -6,11 +6,9 @@ use super::locate::{LocateCache, Located, Take, locate};
 use crate::commit::snapshot::{Cursor, Snapshot, removed_table};
 use crate::commit::{Changes, TableRemoval, TableWrite};
 use crate::declare::definition::ViewDefinition;
-use crate::declare::plan::Join;
 use crate::error::{Error, Result};
 use crate::evaluate::catalog::Catalog;
 use crate::evaluate::difference::Difference;
-use crate::evaluate::lower::column;
 use crate::evaluate::memory::{self, union};
 use crate::evaluate::prepare::{Inputs, Restriction};
 use crate::evaluate::view;
@@ -19,7 +17,7 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -238,34 +236,25 @@ impl Engine<'_> {
             if !has_changed(snapshot, &join.member, seen(&join.member)) {
                 continue;
             }
-            let among = self.changed_keys(snapshot, join, seen(&join.member)).await?;
+            let member = self.changed_member(snapshot, join, seen(&join.member)).await?;
+            let among = member.among()?;
             let restriction =
                 Restriction { join: index, among: among.clone(), not_among: keys_before.clone() };
-            let stayed = view.plan.sources.iter().map(|name| catalog.unchanged(snapshot, name, seen(name)));
-            let stayed = stayed.collect::<Result<Vec<_>>>()?;
+            let mut stayed = Vec::new();
+            for name in &view.plan.sources {
+                stayed.push(self.referring(snapshot, name, seen(name), join, &member.keys).await?);
+            }
             for (parts, as_of) in [(&mut changed.come, false), (&mut changed.gone, true)] {
-                let inputs = Inputs { sources: stayed.clone(), joined: joined(as_of)?, restriction: None };
+                let mut joined = joined(as_of)?;
+                if let Some((is, was)) = &member.rows {
+                    joined[index] = if as_of { was.clone() } else { is.clone() };
+                }
+                let inputs = Inputs { sources: stayed.clone(), joined, restriction: None };
                 parts.push(inputs.restricted(restriction.clone()));
             }
             keys_before.push((index, among));
         }
         Ok(changed)
-    }
-
-    /// The keys of the rows of a joined member that have changed.
-    async fn changed_keys(&self, snapshot: &Snapshot, join: &Join, seq: u64) -> Result<LogicalPlan> {
-        let Difference { plus, minus } = self.catalog.difference(snapshot, &join.member, seq)?;
-        let key = [column(&join.key)];
-        let plans = [Some(plus), minus].into_iter().flatten().map(|rows| -> Result<LogicalPlan> {
-            Ok(LogicalPlanBuilder::from(rows).project(key.clone())?.build()?)
-        });
-        let schema = self.catalog.get(&join.member)?.schema();
-        let schema = Arc::new(schema.project(&[schema.index_of(&join.key)?])?);
-        let mut batches = Vec::new();
-        for plan in plans {
-            batches.extend(self.collect(plan?, &schema, &join.member).await?);
-        }
-        memory::rows("keys", &schema, vec![distinct(&schema, &batches)?])
     }
 
     /// What the view stores for these inputs.
@@ -347,7 +336,7 @@ pub(crate) fn is_merged_across(snapshot: &Snapshot, cursor: &Cursor) -> bool {
 }
 
 /// The rows, each once.
-fn distinct(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch> {
+pub(super) fn distinct(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch> {
     let rows = concat_batches(schema, batches)?;
     let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
     let encoded = RowConverter::new(fields)?.convert_columns(rows.columns())?;

@@ -112,7 +112,7 @@ fn choose(
             if total > options.target_bytes && !is_alone {
                 break;
             }
-            let is_worth_it = if options.full {
+            let is_worth_it = if options.full || (merges && total <= options.few_states_bytes) {
                 count >= 2 || is_alone
             } else {
                 (count >= options.min_files && largest <= total / 2) || (is_alone && is_mostly_air(file))

@@ -260,6 +260,11 @@ enum Meanwhile {
     Collect(Arc<ManualClock>),
 }
 
+/// Merges nothing only because it is small.
+fn of_like_size() -> CompactOptions {
+    CompactOptions { few_states_bytes: 0, ..CompactOptions::default() }
+}
+
 #[derive(Debug)]
 struct Other(Log, Meanwhile);
 
@@ -315,10 +320,8 @@ async fn a_result_is_dropped_only_where_its_files_are_gone() {
         let (one, two) = (place.open().await, place.open().await);
         some_files(&one, "A", 5).await;
         one.commit(write("A", 800..802)).await.unwrap();
-        let report = one
-            .compact(CompactOptions::default(), Some(Arc::new(Other(two.clone(), meanwhile.clone()))))
-            .await
-            .unwrap();
+        let report =
+            one.compact(of_like_size(), Some(Arc::new(Other(two.clone(), meanwhile.clone())))).await.unwrap();
         let table = &report.tables["A"];
         assert_eq!(table.conflicts, u64::from(is_dropped), "{meanwhile:?} {report:?}");
         assert_eq!(table.files_replaced, if is_dropped { 0 } else { 5 }, "{meanwhile:?}");
@@ -341,7 +344,7 @@ async fn files_that_were_collected_meanwhile_are_no_damage() {
     some_files(&one, "B", 4).await;
     let expected = in_order(&one, &one.snapshot(), "B").await;
     let other = Other(two.clone(), Meanwhile::Collect(Arc::clone(&place.clock)));
-    let report = one.compact(CompactOptions::default(), Some(Arc::new(other))).await.unwrap();
+    let report = one.compact(of_like_size(), Some(Arc::new(other))).await.unwrap();
     for table in report.tables.values() {
         assert_eq!((table.files_replaced, table.conflicts, table.files_after), (0, 1, 1), "{report:?}");
     }
@@ -514,6 +517,7 @@ async fn history(seed: u64) {
         let options = CompactOptions {
             min_files: 2 + usize::try_from(random.below(3)).unwrap(),
             target_bytes: 1 << (10 + random.below(6)),
+            few_states_bytes: 0,
             full: random.one_in(3),
         };
         match random.below(12) {

@@ -23,6 +23,7 @@ use datafusion::physical_expr::conjunction;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
 use parquet::arrow::RowNumber;
+use roaring::RoaringBitmap;
 use std::sync::Arc;
 
 /// A file of which some rows are left out.
@@ -36,6 +37,13 @@ impl FileRun {
     /// The live rows of a file.
     pub(super) fn live(file: Arc<DataFile>) -> Self {
         Self { left_out: file.removed.clone(), file }
+    }
+
+    /// The rows of a file at some positions, also those that are removed.
+    pub(super) fn at(file: &Arc<DataFile>, positions: &RoaringBitmap) -> Self {
+        let mut others = RoaringBitmap::new();
+        others.insert_range(0..u32::try_from(file.rows).unwrap_or(u32::MAX));
+        Self { file: Arc::clone(file), left_out: RemovedRows::from(others - positions) }
     }
 
     /// The commit in which its rows came, where that is not told by a column.

@@ -4,17 +4,18 @@ use super::bounds::{ColumnValues, Range};
 use super::keys::Keys;
 use super::position;
 use super::probes::hash;
-use crate::commit::snapshot::DataFile;
+use crate::commit::snapshot::{DataFile, SEQ_COLUMN};
 use crate::error::{Error, Result};
 use crate::evaluate::lower::column;
 use crate::evaluate::scan::{self, POSITION_COLUMN};
 use arrow::array::AsArray;
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::{Int64Type, SchemaRef, UInt64Type};
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use uuid::Uuid;
 
 /// The positions of all rows of a file, those that are removed too, by the hashes of their values.
 #[derive(Debug)]
@@ -23,7 +24,20 @@ pub(super) struct FileIndex {
     hashes: Vec<u64>,
     /// The position of the row with the hash in the same place; ascending among equal hashes.
     positions: Vec<u32>,
+    /// Of an index of whole rows, in the same order: what makes reading them needless.
+    whole: Option<Vec<WholeRow>>,
     range: Range,
+}
+
+/// A row that need not be read to be compared, because it has no column but those that are looked for.
+///
+/// Its 64 bits, of a BLAKE3 hash with a key that only this process knows, come on top of those by which rows are
+/// found: of two different rows both are the same once in 2^128, and nobody can choose rows so that they are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WholeRow {
+    pub(super) check: u64,
+    /// The commit that it came in.
+    pub(super) commit: u64,
 }
 
 /// What is known of a file.
@@ -37,22 +51,34 @@ pub(super) enum Known {
 
 impl FileIndex {
     /// Reads the columns of a file.
-    async fn build(session: &SessionContext, table: &str, keys: &Keys, file: &Arc<DataFile>) -> Result<Self> {
+    async fn build(
+        session: &SessionContext,
+        secret: &[u8; 32],
+        table: &str,
+        keys: &Keys,
+        file: &Arc<DataFile>,
+    ) -> Result<Self> {
         let rows = scan::rows_at(table, keys.schema(), file, None)?;
         let columns = keys.schema().fields().iter().map(|field| column(field.name()));
-        let columns = columns.chain([column(POSITION_COLUMN)]).collect::<Vec<_>>();
+        let columns = columns.chain([column(POSITION_COLUMN), column(SEQ_COLUMN)]).collect::<Vec<_>>();
         let plan = LogicalPlanBuilder::from(rows).project(columns)?.build()?;
         let mut batches = session.execute_logical_plan(plan).await?.execute_stream().await?;
         let (mut least, mut greatest): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
         let mut entries = Vec::with_capacity(usize::try_from(file.rows).unwrap_or_default());
+        let mut whole: Vec<(u32, WholeRow)> = Vec::new();
         while let Some(batch) = batches.next().await.transpose()? {
-            let positions = batch.column_by_name(POSITION_COLUMN);
-            let positions = positions.and_then(|positions| positions.as_primitive_opt::<Int64Type>());
-            let positions = positions
-                .ok_or_else(|| Error::corrupt(format!("{} was read without positions", file.path)))?;
+            let missing = || Error::corrupt(format!("{} was read without positions or commits", file.path));
+            let column = |name: &str| batch.column_by_name(name).ok_or_else(missing);
+            let positions =
+                column(POSITION_COLUMN)?.as_primitive_opt::<Int64Type>().ok_or_else(missing)?.values();
+            let commits = column(SEQ_COLUMN)?.as_primitive_opt::<UInt64Type>().ok_or_else(missing)?.values();
             let rows = keys.rows(&batch)?;
-            for (at, row) in positions.values().iter().zip(&rows) {
-                entries.push((hash(row.data()), position(*at, table)?));
+            for ((at, commit), row) in positions.iter().zip(commits).zip(&rows) {
+                let at = position(*at, table)?;
+                entries.push((hash(row.data()), at));
+                if keys.are_rows() {
+                    whole.push((at, WholeRow { check: check(secret, row.data()), commit: *commit }));
+                }
             }
             if let (Some(first), Some(last)) = (rows.iter().min(), rows.iter().max()) {
                 if least.as_ref().is_none_or(|least| first.data() < least.as_slice()) {
@@ -73,22 +99,44 @@ impl FileIndex {
             )));
         }
         entries.sort_unstable();
-        let (hashes, positions) = entries.into_iter().unzip();
+        let (hashes, positions): (Vec<u64>, Vec<u32>) = entries.into_iter().unzip();
         let range = (least.unwrap_or_default().into(), greatest.unwrap_or_default().into());
-        Ok(Self { hashes, positions, range })
+        // Rows are read in their order, and all of them were.
+        whole.sort_unstable_by_key(|(at, _)| *at);
+        let in_order = |at: &u32| whole.get(*at as usize).map(|(_, row)| *row);
+        let whole = keys.are_rows().then(|| positions.iter().filter_map(in_order).collect());
+        Ok(Self { hashes, positions, whole, range })
+    }
+
+    /// Where the rows that may have a value are in this index.
+    fn places(&self, hash: u64) -> std::ops::Range<usize> {
+        let start = self.hashes.partition_point(|other| *other < hash);
+        let rest = self.hashes.get(start..).unwrap_or_default();
+        start..start + rest.partition_point(|other| *other == hash)
     }
 
     /// The positions of the rows that may have a value.
     pub(super) fn positions(&self, hash: u64) -> &[u32] {
-        let start = self.hashes.partition_point(|other| *other < hash);
-        let rest = self.hashes.get(start..).unwrap_or_default();
-        let count = rest.partition_point(|other| *other == hash);
-        self.positions.get(start..start + count).unwrap_or_default()
+        self.positions.get(self.places(hash)).unwrap_or_default()
+    }
+
+    /// Of an index of whole rows, the positions of the rows that may have a value.
+    pub(super) fn whole_rows(&self, hash: u64) -> Option<impl Iterator<Item = (u32, WholeRow)> + '_> {
+        let whole = self.whole.as_ref()?.get(self.places(hash)).unwrap_or_default();
+        Some(self.positions(hash).iter().copied().zip(whole.iter().copied()))
     }
 
     fn bytes(&self) -> usize {
-        self.hashes.len() * size_of::<u64>() + self.positions.len() * size_of::<u32>()
+        self.hashes.len() * size_of::<u64>()
+            + self.positions.len() * size_of::<u32>()
+            + self.whole.as_ref().map_or(0, |whole| whole.len() * size_of::<WholeRow>())
     }
+}
+
+/// The bits by which a whole row is told from others.
+pub(super) fn check(secret: &[u8; 32], value: &[u8]) -> u64 {
+    let hash = blake3::keyed_hash(secret, value);
+    hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// What an index is of. Files are never written again under the same path.
@@ -108,6 +156,8 @@ impl IndexKey {
 #[derive(Debug)]
 pub(crate) struct LocateCache {
     limit: usize,
+    /// Known to nobody.
+    secret: [u8; 32],
     kept: Mutex<Kept>,
 }
 
@@ -121,7 +171,7 @@ struct Kept {
     uses: u64,
 }
 
-/// Memory for indexes, in bytes: of about twenty million rows.
+/// Memory for indexes, in bytes: of about twenty million rows by some of their columns, or nine by all.
 const LIMIT: usize = 256 << 20;
 
 /// Of so many files and columns the range of values is kept.
@@ -136,7 +186,13 @@ impl Default for LocateCache {
 impl LocateCache {
     /// A cache of so many bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, kept: Mutex::default() }
+        let random = [Uuid::new_v4(), Uuid::new_v4()].map(Uuid::into_bytes).concat();
+        Self { limit, secret: *blake3::hash(&random).as_bytes(), kept: Mutex::default() }
+    }
+
+    /// The bits by which a whole row is told from others in this process.
+    pub(super) fn check(&self, value: &[u8]) -> u64 {
+        check(&self.secret, value)
     }
 
     /// What is known of a file without reading it.
@@ -175,7 +231,7 @@ impl LocateCache {
         file: &Arc<DataFile>,
     ) -> Result<Arc<FileIndex>> {
         let key = IndexKey::of(keys, file);
-        let index = Arc::new(FileIndex::build(session, table, keys, file).await?);
+        let index = Arc::new(FileIndex::build(session, &self.secret, table, keys, file).await?);
         let mut kept = self.kept();
         kept.insert_range(key.clone(), Some(index.range.clone()));
         if index.bytes() <= self.limit {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Keys {
     schema: SchemaRef,
+    are_rows: bool,
     converter: RowConverter,
 }
 
@@ -24,15 +25,21 @@ impl Keys {
             let field = schema.fields().find(name).map(|(_, field)| Arc::clone(field));
             field.ok_or_else(|| Error::invalid(format!("{table} has no column `{name}` to find rows by")))
         };
+        let are_rows = schema.fields().iter().all(|field| by.contains(field.name()));
         let schema = Schema::new(by.iter().map(field).collect::<Result<Vec<_>>>()?);
         let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone()));
         let converter = RowConverter::new(fields.collect())?;
-        Ok(Self { schema: Arc::new(schema), converter })
+        Ok(Self { schema: Arc::new(schema), are_rows, converter })
     }
 
     /// The columns.
     pub(super) fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Whether they are all columns: then equal keys are equal rows.
+    pub(super) fn are_rows(&self) -> bool {
+        self.are_rows
     }
 
     /// The values of some rows. Columns that the batch does not have are null.

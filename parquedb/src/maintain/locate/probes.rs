@@ -52,6 +52,11 @@ impl<'a> Probes<'a> {
         })
     }
 
+    /// The values that are wanted.
+    pub(super) fn values(&self) -> Vec<&'a [u8]> {
+        self.groups.iter().filter(|(_, group)| !group.probes.is_empty()).map(|(value, _)| *value).collect()
+    }
+
     /// Whether a value that is wanted is in a range.
     pub(super) fn any_in(&self, (least, greatest): &Range) -> bool {
         let open = self.groups.iter().filter(|(_, group)| !group.probes.is_empty());

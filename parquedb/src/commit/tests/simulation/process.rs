@@ -369,7 +369,8 @@ impl<'a> Process<'a> {
 
     async fn compact(&self, log: &Log) {
         let min_files = 2 + usize::try_from(self.world.below(3)).unwrap();
-        let options = CompactOptions { min_files, target_bytes: 32 << 10, full: self.world.one_in(4) };
+        let full = self.world.one_in(4);
+        let options = CompactOptions { min_files, target_bytes: 32 << 10, full, ..Default::default() };
         let result = log.compact(options, None).await;
         let did = result.as_ref().ok().map(CompactReport::files_replaced);
         self.world.compacted.set(self.world.compacted.get() + did.unwrap_or(0));
