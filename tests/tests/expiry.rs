@@ -3,6 +3,7 @@
 
 mod beside_others;
 mod levels;
+mod model;
 mod refusals;
 
 use object_store::ObjectStore;
