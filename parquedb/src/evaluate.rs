@@ -4,6 +4,7 @@
 pub(crate) mod aggregate_function;
 pub(crate) mod arithmetic;
 pub(crate) mod bit_counts;
+pub(crate) mod candidates;
 pub(crate) mod catalog;
 pub(crate) mod difference;
 pub(crate) mod exact_sum;
@@ -11,6 +12,7 @@ pub(crate) mod function;
 pub(crate) mod hyperloglog;
 mod join;
 pub(crate) mod lower;
+pub(crate) mod map_sums;
 pub(crate) mod memory;
 pub(crate) mod pick;
 pub(crate) mod prepare;

@@ -9,5 +9,6 @@ mod row;
 mod scalar;
 
 pub use column::{ColumnBuilder, ColumnReader, ColumnValue, NotOptional, Nulls};
+pub(crate) use nested::map_type;
 pub use passed::{Passed, PassedBuilder, PassedReader};
 pub use row::{Row, StructColumns, finish_struct};

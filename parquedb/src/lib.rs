@@ -108,7 +108,7 @@ pub mod __private {
     pub use crate::declare::aggregate::{
         all_true, any_true, any_value, arg_max, arg_min, avg, bit_and, bit_or, collect, collect_set, corr,
         count, count_distinct, count_if, count_rows, first, histogram, last, max, median, min, quantile,
-        quantile_exact, quantiles, stddev, sum, top_k, uniq, variance,
+        quantile_exact, quantiles, stddev, sum, sum_by_key, sum_map, top_k, uniq, variance,
     };
     pub use crate::declare::declared::{CollectionRecord, Declared};
     pub use crate::declare::definition::{CollectionDefinition, Definition, Ttl};

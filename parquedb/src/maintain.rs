@@ -13,6 +13,7 @@ pub(crate) mod refresh;
 pub(crate) mod schedule;
 pub(crate) mod step;
 pub(crate) mod streaming;
+mod take_back;
 pub(crate) mod verify;
 
 pub use explain::{ExplainedChange, ExplainedColumn, Explanation};

@@ -1,7 +1,8 @@
 //! Every aggregate from the declaration to the rows that a reader sees, over several commits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::float_cmp)]
 
-use parquedb::{Collection, CompactOptions, Decimal, Timestamp, database, views};
+use parquedb::{Collection, CompactOptions, Decimal, ErrorKind, Timestamp, database, views};
+use std::collections::BTreeMap;
 
 #[derive(Collection, Clone, Debug, Default, PartialEq)]
 #[collection(key = id)]
@@ -15,6 +16,7 @@ pub(crate) struct Trade {
     pub(crate) flags: u8,
     pub(crate) buy: Option<bool>,
     pub(crate) at: Timestamp,
+    pub(crate) lots: BTreeMap<String, Option<i32>>,
 }
 
 views! {
@@ -49,6 +51,9 @@ views! {
             all_flags: $bitAnd(flags),
             any_flags: $bitOr(flags),
             prices: $histogram(price, [10, 20.5]),
+            lots: $sumMap(lots),
+            bought: $sumMap(trader, size),
+            paid: { $sumMap: [trader, fee], $filter: price > 0 },
         },
     }
     /// Aggregates from which a removed row is subtracted: another one would be refused.
@@ -74,6 +79,8 @@ views! {
             any_buy: $or(buy),
             all_flags: $bitAnd(flags),
             any_flags: $bitOr(flags),
+            lots: $sumMap(lots),
+            paid: $sumMap(trader, fee),
         },
         $refresh: { incremental: strict },
     }
@@ -90,11 +97,14 @@ views! {
             all_buy: $and(buy),
             prices: $histogram(price, [10]),
             volume: $sum(price),
+            lots: $sumMap(lots),
         },
     }
+    pub(crate) Ids: { $from: Trade, $groupBy: [market], $compute: { ids: $sumMap(market, id) } }
 }
 
 database! { pub(crate) struct TradeDb { Trade, Markets, Subtracted, Everything } }
+database! { pub(crate) struct IdsDb { Trade, Ids } }
 
 fn trade(id: u64, market: &str, trader: Option<&str>, price: f64, size: Option<i32>) -> Trade {
     Trade {
@@ -108,6 +118,7 @@ fn trade(id: u64, market: &str, trader: Option<&str>, price: f64, size: Option<i
         buy: [Some(true), Some(false), None][usize::try_from(id % 3).unwrap()],
         // Later trades have smaller numbers.
         at: Timestamp::from_micros(1_000_000 - i64::try_from(id).unwrap()),
+        lots: [("all".to_owned(), i32::try_from(id).ok()), (format!("lot {}", id % 2), size)].into(),
     }
 }
 
@@ -120,6 +131,10 @@ fn trades() -> Vec<Trade> {
         trade(5, "a", Some("zoe"), 0.2, Some(6)),
         trade(6, "b", None, 10.0, None),
     ]
+}
+
+fn sums<S: Copy>(sums: &[(&str, S)]) -> BTreeMap<String, S> {
+    sums.iter().map(|(key, sum)| ((*key).to_owned(), *sum)).collect()
 }
 
 async fn check(db: &TradeDb) {
@@ -141,16 +156,22 @@ async fn check(db: &TradeDb) {
     assert_eq!((&a.sizes[..], &a.who[..]), (&[5, 6, 7, 12][..], &["ann".to_owned(), "zoe".to_owned()][..]));
     assert_eq!((a.all_buy, a.any_buy, a.all_flags, a.any_flags), (Some(false), Some(true), 0b100, 0b111));
     assert_eq!(a.prices, [3, 0, 2]);
+    assert_eq!(a.lots, sums(&[("all", 15), ("lot 0", 19), ("lot 1", 11)]));
+    assert_eq!(a.bought, sums(&[("ann", 7), ("zoe", 23)]));
+    let cents = |cents| Decimal::from_unscaled(cents).unwrap();
+    assert_eq!(a.paid, sums(&[("ann", cents(50)), ("zoe", cents(150))]));
 
     assert_eq!((b.trades, b.traders, b.some.as_deref(), b.last_trader.as_deref()), (1, 0, None, None));
     assert_eq!((b.open, b.cheapest, b.dearest.as_deref(), b.volume), (10.0, 6, None, 10.0));
     assert_eq!((b.exact_median, b.variance, b.stddev, b.corr), (None, None, None, None));
     assert_eq!((b.top.len(), b.sizes.len(), b.who.len(), b.all_buy), (0, 0, 0, Some(true)));
     assert_eq!(b.prices, [0, 1, 0]);
+    assert_eq!((&b.lots, b.bought.len(), b.paid.len()), (&sums(&[("all", 6)]), 0, 0));
 
     let [all] = &db.everything.all().await.unwrap()[..] else { panic!("one row") };
     assert_eq!((all.first.as_deref(), all.last), (None, None));
     assert_eq!((&all.top[..], all.who.len(), all.traders), (&["zoe".to_owned()][..], 4, 2));
+    assert_eq!(all.lots, sums(&[("all", 21), ("lot 0", 19), ("lot 1", 11)]));
     assert_eq!((all.volume, all.all_buy, &all.prices[..]), (30.8, Some(false), &[3, 3][..]));
 }
 
@@ -191,6 +212,7 @@ async fn nothing_has_no_values() {
         all_buy: None,
         prices: vec![0, 0],
         volume: 0.0,
+        lots: BTreeMap::new(),
     };
     assert_eq!(db.everything.all().await.unwrap(), [expected]);
 }
@@ -221,4 +243,20 @@ async fn what_is_taken_back_leaves_no_trace() {
     for verified in [db.markets.verify().await.unwrap(), db.subtracted.verify().await.unwrap()] {
         assert!(verified.is_exact(), "{verified}");
     }
+}
+
+#[tokio::test]
+async fn a_sum_by_key_beyond_its_type_names_the_view_and_the_key() {
+    let db = IdsDb::open("memory:///").await.unwrap();
+    let row = |id: u64| Trade { id, market: "m".into(), ..Trade::default() };
+    db.trade.insert_many([row(u64::MAX), row(1)]).await.unwrap();
+    let error = db.ids.all().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    for part in ["`Ids`", "`ids`", "`m`", "18446744073709551616"] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+    // The state is wider than the sum: what goes can bring it back.
+    db.trade.delete(|row| row.id.eq(1)).await.unwrap();
+    assert_eq!(db.ids.all().await.unwrap()[0].ids, sums(&[("m", u64::MAX)]));
+    assert!(db.ids.verify().await.unwrap().is_exact());
 }

@@ -75,17 +75,21 @@ views! {
         $compute: { orders: $count(*), total: $sum(total) },
     }
     pub(crate) Enriched: { $from: Order, $select: { id, total, tier: customer.tier } }
-    /// An aggregate that cannot take rows back.
+    /// An aggregate that takes rows back as long as candidates last.
     pub(crate) Best: { $from: Order, $groupBy: [customer], $compute: { orders: $count(*), best: $first(id, $orderBy: total) } }
+    /// An aggregate that cannot take rows back.
+    pub(crate) Estimates: { $from: Order, $groupBy: [customer], $compute: { orders: $count(*), different: $uniq(id) } }
     /// The same, by the time by which orders expire.
-    pub(crate) BestOfDay: {
-        $from: Order, $groupBy: [{ day: closed_at }], $compute: { orders: $count(*), best: $first(id, $orderBy: total) },
+    pub(crate) EstimatesOfDay: {
+        $from: Order, $groupBy: [{ day: closed_at }], $compute: { orders: $count(*), different: $uniq(id) },
     }
 }
 
 database! { pub(crate) struct Shop { Customer, Order, Tiers, Enriched } }
 
-database! { pub(crate) struct Picky { Customer, Order, Best } }
+database! { pub(crate) struct Picky { Customer, Order, Estimates } }
+
+database! { pub(crate) struct Choosy { Customer, Order, Best } }
 
 pub(crate) fn memory() -> Arc<dyn ObjectStore> {
     Arc::new(InMemory::new())

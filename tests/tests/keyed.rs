@@ -213,14 +213,20 @@ async fn a_strict_view_is_not_accepted_when_groups_would_be_computed_again() {
         pub(crate) Least: {
             $from: Order, $groupBy: [status], $compute: { least: $min(total) }, $refresh: { incremental: strict },
         }
+        pub(crate) Kinds: {
+            $from: Order, $groupBy: [status], $compute: { kinds: $uniq(total) }, $refresh: { incremental: strict },
+        }
         pub(crate) Count: {
             $from: Order, $groupBy: [status], $compute: { n: $count(*) }, $refresh: { incremental: strict },
         }
     }
     database! { pub(crate) struct Bad { Order, Least } }
+    database! { pub(crate) struct Worse { Order, Kinds } }
     database! { pub(crate) struct Good { Order, Count } }
     let error = Bad::open("memory:///").await.err().unwrap();
-    assert!(error.to_string().contains("`least` cannot take rows back"), "{error}");
+    assert!(error.to_string().contains("`least` can take rows back only while one of the 8 best"), "{error}");
+    let error = Worse::open("memory:///").await.err().unwrap();
+    assert!(error.to_string().contains("`kinds` cannot take rows back"), "{error}");
     Good::open("memory:///").await.unwrap();
 }
 

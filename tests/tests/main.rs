@@ -4,6 +4,7 @@
 
 mod aggregates;
 mod bad_input;
+mod candidates;
 mod changes_truth;
 mod commands;
 mod corpus;

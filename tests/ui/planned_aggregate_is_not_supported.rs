@@ -7,7 +7,7 @@ views! {
     pub Metrics: {
         $from: TailEvents,
         $groupBy: [script_name],
-        $compute: { totals: $sumMap(tags) },
+        $compute: { root: $sqrt(wall_time) },
     }
 }
 

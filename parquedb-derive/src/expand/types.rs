@@ -242,6 +242,14 @@ impl<'a> Scope<'a> {
             "top_k" | "collect" | "collect_set" => {
                 return quote!(::std::vec::Vec<<#argument as ::parquedb::__private::Shape>::Bare>);
             }
+            "sum_map" | "sum_by_key" => {
+                let value = match aggregate.function {
+                    "sum_map" => quote!(<#argument as ::parquedb::__private::Shape>::Item),
+                    _ => argument,
+                };
+                let sum = quote!(<#value as ::parquedb::__private::Shape>::Sum);
+                return quote!(::std::collections::BTreeMap<::std::string::String, #sum>);
+            }
             "histogram" => return quote!(::std::vec::Vec<u64>),
             "avg" | "median" | "quantile" => quote!(<#argument as ::parquedb::__private::Shape>::Mean),
             "quantiles" => quote!(::parquedb::__private::Mapped<#argument, ::std::vec::Vec<f64>>),

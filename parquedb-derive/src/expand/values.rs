@@ -307,6 +307,7 @@ impl Scope<'_> {
                 let arguments = match aggregate.takes {
                     Takes::Value | Takes::Condition => argument,
                     Takes::Two | Takes::Ordered => quote!(#argument, #by),
+                    Takes::Map => by.map_or_else(|| argument.clone(), |key| quote!(#key, #argument)),
                     Takes::Quantile => {
                         let quantile = constants.map(float);
                         quote!(#(#quantile)*, #argument)

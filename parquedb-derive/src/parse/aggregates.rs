@@ -49,13 +49,15 @@ pub(crate) enum Takes {
     Size,
     /// `(x, [0, 10, 100])`
     Bounds,
+    /// `(map)`, or `(key, x)`
+    Map,
 }
 
 const fn known(name: &'static str, function: &'static str, takes: Takes) -> Known {
     Known { name, function, takes }
 }
 
-pub(crate) const AGGREGATES: [Known; 28] = [
+pub(crate) const AGGREGATES: [Known; 29] = [
     known("count", "count", Takes::Value),
     known("countIf", "count_if", Takes::Condition),
     known("sum", "sum", Takes::Value),
@@ -84,6 +86,7 @@ pub(crate) const AGGREGATES: [Known; 28] = [
     known("bitAnd", "bit_and", Takes::Value),
     known("bitOr", "bit_or", Takes::Value),
     known("histogram", "histogram", Takes::Bounds),
+    known("sumMap", "sum_map", Takes::Map),
 ];
 
 impl Takes {
@@ -97,6 +100,7 @@ impl Takes {
             Takes::Quantiles => "([0.5, 0.95], field)",
             Takes::Size => "(10, field)",
             Takes::Bounds => "(field, [10, 100])",
+            Takes::Map => "(map)` or `$sumMap(key, field)",
         }
     }
 
@@ -160,7 +164,8 @@ pub(crate) fn aggregate(input: ParseStream) -> Result<Aggregate> {
             format!("`${operator}` needs a value: `${operator}(field)`"),
         ));
     }
-    if values.len() < takes.count() {
+    let is_map = takes == Takes::Map && values.len() == 1;
+    if values.len() < takes.count() && !is_map {
         let usage = takes.usage();
         return Err(syn::Error::new(
             operator.span(),
@@ -171,6 +176,12 @@ pub(crate) fn aggregate(input: ParseStream) -> Result<Aggregate> {
     let mut next = || values.next().unwrap_or_default();
     match takes {
         Takes::Value | Takes::Condition | Takes::Ordered => parsed.value(&operator, next())?,
+        Takes::Map if is_map => parsed.value(&operator, next())?,
+        Takes::Map => {
+            parsed.function = "sum_by_key";
+            parsed.by = Some(value(&operator, next())?);
+            parsed.value(&operator, next())?;
+        }
         Takes::Two => {
             parsed.value(&operator, next())?;
             parsed.by = Some(value(&operator, next())?);

@@ -136,7 +136,7 @@ const OPERATORS: [&str; 31] = [
 ];
 
 /// Parts of the language that are designed and not built.
-pub(crate) const PLANNED: [&str; 38] = [
+pub(crate) const PLANNED: [&str; 37] = [
     "expand",
     "flatten",
     "partitionBy",
@@ -145,7 +145,6 @@ pub(crate) const PLANNED: [&str; 38] = [
     "sealAfter",
     "backend",
     "ingest",
-    "sumMap",
     "hash",
     "bucket",
     "split",

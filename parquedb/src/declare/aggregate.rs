@@ -2,9 +2,10 @@
 
 use super::expr::{Chosen, Expr, Mapped};
 use super::node::{Literal, Node};
-use super::operand::{Boolean, Integer, Numeric, Ordered, Predicate};
+use super::operand::{Boolean, Integer, Numeric, Ordered, Predicate, Summand, Summands, Text};
 use super::plan::{Aggregate, AggregateColumn};
 use super::shape::Shape;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 /// An aggregate over the rows of a group that yields a `T`.
@@ -233,6 +234,24 @@ pub fn bit_and<T: Integer>(value: &Expr<T>) -> Aggregated<T> {
 #[must_use]
 pub fn bit_or<T: Integer>(value: &Expr<T>) -> Aggregated<T> {
     Aggregated::of(Aggregate::BitOr, value)
+}
+
+/// The sum of each key of maps.
+#[must_use]
+pub fn sum_map<M: Summands>(map: &Expr<M>) -> Aggregated<BTreeMap<String, <M::Item as Shape>::Sum>>
+where
+    M::Item: Summand,
+{
+    Aggregated::of(Aggregate::SumMap, map)
+}
+
+/// The sum of the values of each key.
+#[must_use]
+pub fn sum_by_key<K: Text, V: Summand>(
+    key: &Expr<K>,
+    value: &Expr<V>,
+) -> Aggregated<BTreeMap<String, V::Sum>> {
+    Aggregated::of(Aggregate::SumMap, value).by(key)
 }
 
 /// How many values are below the first bound, between each and the next, and from the last on.

@@ -191,6 +191,21 @@ pub trait Numeric: Shape {}
 )]
 pub trait Integer: Shape {}
 
+/// What `$sumMap` adds up.
+#[diagnostic::on_unimplemented(
+    message = "`$sumMap` adds integers and decimals, but this is `{Self}`",
+    label = "`{Self}` is neither",
+    note = "group by the key to add floats: `$groupBy: [key], $compute: {{ total: $sum(value) }}`"
+)]
+pub trait Summand: Shape {}
+
+/// What `$sumMap` takes, if not a key and a value.
+#[diagnostic::on_unimplemented(
+    message = "`$sumMap` needs a map, or a key and a value, but this is `{Self}`",
+    label = "`{Self}` is not a map"
+)]
+pub trait Summands: Shape {}
+
 /// What `$and` and `$or` of a group take.
 #[diagnostic::on_unimplemented(
     message = "`$and` and `$or` of a group need a true-or-false field, but this one is `{Self}`",
@@ -243,6 +258,7 @@ macro_rules! mark {
 mark! {
     Numeric: i8, i16, i32, i64, u8, u16, u32, u64, f32, f64;
     Integer: i8, i16, i32, i64, u8, u16, u32, u64;
+    Summand: i8, i16, i32, i64, u8, u16, u32, u64;
     Boolean: bool;
     Text: String;
     Ordered: i8, i16, i32, i64, u8, u16, u32, u64, f32, f64, bool, String, Bytes, Timestamp, Date, Uuid, Ulid;
@@ -251,6 +267,9 @@ mark! {
 }
 
 impl<T: Shape> List for Vec<T> {}
+impl<V: Shape> Summands for BTreeMap<String, V> {}
+impl<V: Shape> Summands for HashMap<String, V> {}
+impl<const P: u8, const S: i8> Summand for Decimal<P, S> {}
 impl<const P: u8, const S: i8> Numeric for Decimal<P, S> {}
 impl<const P: u8, const S: i8> Ordered for Decimal<P, S> {}
 
@@ -262,7 +281,7 @@ macro_rules! mark_optional {
         impl<T: $mark> $mark for Option<T> {}
     )* };
 }
-mark_optional!(Numeric, Integer, Boolean, Time, ExpiresBy, Text, List, Ordered);
+mark_optional!(Numeric, Integer, Summand, Summands, Boolean, Time, ExpiresBy, Text, List, Ordered);
 
 /// Where an element of a container of bare type `B` is found.
 #[diagnostic::on_unimplemented(

@@ -129,7 +129,7 @@ pub struct AggregateColumn {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub argument: Option<Node>,
     /// The second value, for aggregates that take one: what `$first` orders by, what `$argMin` is least
-    /// of, what `$corr` correlates with.
+    /// of, what `$corr` correlates with, by what `$sumMap` adds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Node>,
     /// Constants: the quantiles, the size of a `$topK`, the bounds of a `$histogram`.
@@ -208,6 +208,8 @@ pub enum Aggregate {
     BitOr,
     /// How many values are below the first bound, between each and the next, and from the last on.
     Histogram,
+    /// The sum of each key: of maps, or of a value by another.
+    SumMap,
 }
 
 /// When a view absorbs its source's changes (`$refresh`).

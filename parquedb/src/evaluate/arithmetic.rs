@@ -1,10 +1,10 @@
 //! Integer arithmetic that reports overflow, where DataFusion's own operators wrap, and the one form of
 //! floats that are equal.
 
-use arrow::array::{ArrayRef, AsArray, Datum};
+use arrow::array::{ArrayRef, AsArray, Datum, make_array};
 use arrow::compute::kernels::numeric;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Float32Type, Float64Type};
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -52,20 +52,44 @@ impl ScalarUDFImpl for Canonical {
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let array = ColumnarValue::values_to_arrays(&arguments.args)?.remove(0);
-        let result: ArrayRef = match array.data_type() {
-            DataType::Float32 => Arc::new(
-                array
-                    .as_primitive::<Float32Type>()
-                    .unary::<_, Float32Type>(|value| if value.is_nan() { f32::NAN } else { value + 0.0 }),
-            ),
-            _ => Arc::new(
-                array
-                    .as_primitive::<Float64Type>()
-                    .unary::<_, Float64Type>(|value| if value.is_nan() { f64::NAN } else { value + 0.0 }),
-            ),
-        };
-        Ok(ColumnarValue::Array(result))
+        Ok(ColumnarValue::Array(canonical_array(&array)?))
     }
+}
+
+/// The array with one form of zero and of NaN, also inside of lists, records and maps.
+pub(crate) fn canonical_array(array: &ArrayRef) -> Result<ArrayRef> {
+    Ok(with_canonical_floats(array)?.unwrap_or_else(|| Arc::clone(array)))
+}
+
+/// The same; nothing for an array that has these forms alone, as nearly all have.
+fn with_canonical_floats(array: &ArrayRef) -> Result<Option<ArrayRef>> {
+    macro_rules! floats {
+        ($kind:ty, $nan:expr) => {{
+            let floats = array.as_primitive::<$kind>();
+            let canonical =
+                |value| if <$kind as ArrowPrimitiveType>::Native::is_nan(value) { $nan } else { value + 0.0 };
+            let is_canonical =
+                floats.values().iter().all(|value| value.to_bits() == canonical(*value).to_bits());
+            (!is_canonical).then(|| Arc::new(floats.unary::<_, $kind>(canonical)) as ArrayRef)
+        }};
+    }
+    Ok(match array.data_type() {
+        DataType::Float32 => floats!(Float32Type, f32::NAN),
+        DataType::Float64 => floats!(Float64Type, f64::NAN),
+        kind if kind.is_nested() => {
+            let data = array.to_data();
+            let parts = data.child_data().iter().map(|part| with_canonical_floats(&make_array(part.clone())));
+            let parts = parts.collect::<Result<Vec<_>>>()?;
+            if parts.iter().all(Option::is_none) {
+                return Ok(None);
+            }
+            let parts = parts.into_iter().zip(data.child_data());
+            let parts = parts.map(|(new, old)| new.map_or_else(|| old.clone(), |new| new.to_data()));
+            let parts = parts.collect();
+            Some(make_array(data.into_builder().child_data(parts).build()?))
+        }
+        _ => None,
+    })
 }
 
 /// The function of an operation over two integers of any width. Two unsigned ones give a `UInt64`,

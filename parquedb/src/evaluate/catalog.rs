@@ -7,7 +7,7 @@ use super::view;
 use crate::commit::snapshot::{DataFile, Snapshot, Table};
 use crate::declare::definition::{Definition, ViewDefinition};
 use crate::error::{Error, ErrorKind, Result};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,20 +19,25 @@ pub(crate) struct Catalog {
     stored: BTreeMap<String, SchemaRef>,
     hashes: BTreeMap<String, String>,
     views: Vec<String>,
+    /// The members whose rows may go, or change, which is the same.
+    losing: BTreeSet<String>,
 }
 
 impl Catalog {
     /// Checks the definitions against each other: every source is a member, no view follows itself.
     pub(crate) fn new(definitions: Arc<BTreeMap<String, Definition>>) -> Result<Self> {
         let views = in_order(&definitions)?;
-        let mut catalog = Self { definitions, stored: BTreeMap::new(), hashes: BTreeMap::new(), views };
+        let losing = losing(&definitions, &views);
+        let mut catalog =
+            Self { definitions, stored: BTreeMap::new(), hashes: BTreeMap::new(), views, losing };
         for (name, definition) in catalog.definitions.iter() {
             let stored = match definition {
                 Definition::Collection(collection) => Arc::clone(&collection.schema),
                 Definition::View(view) => {
-                    catalog.hashes.insert(name.clone(), hash(view)?);
-                    view::stored_schema(view, &catalog.no_inputs(view)?)
-                        .map_err(|error| error.context(format!("view `{name}`")))?
+                    let stored = view::stored_schema(view, &catalog.no_inputs(view)?)
+                        .map_err(|error| error.context(format!("view `{name}`")))?;
+                    catalog.hashes.insert(name.clone(), hash(view, &stored)?);
+                    stored
                 }
             };
             catalog.stored.insert(name.clone(), stored);
@@ -125,7 +130,26 @@ impl Catalog {
 
     /// A view's inputs without rows: their columns alone.
     pub(crate) fn no_inputs(&self, view: &ViewDefinition) -> Result<Inputs> {
-        Inputs::of(view, |name| self.no_rows(name))
+        self.inputs(view, |name| self.no_rows(name))
+    }
+
+    /// A view's inputs, each given by the member's name.
+    pub(crate) fn inputs(
+        &self,
+        view: &ViewDefinition,
+        rows: impl FnMut(&str) -> Result<LogicalPlan>,
+    ) -> Result<Inputs> {
+        Inputs::of(view, self.may_lose_rows(view), rows)
+    }
+
+    /// Whether rows that a view is computed from, once seen, may go again or change.
+    pub(crate) fn may_lose_rows(&self, view: &ViewDefinition) -> bool {
+        !view.plan.joins.is_empty() || view.plan.sources.iter().any(|source| self.loses_rows(source))
+    }
+
+    /// Whether rows of a member may go, or change, which is the same.
+    pub(crate) fn loses_rows(&self, member: &str) -> bool {
+        self.losing.contains(member)
     }
 
     /// A plan with what a member stores, without rows.
@@ -144,9 +168,9 @@ fn is_merged(table: &Table) -> bool {
     matches!(table.files.as_slice(), [file] if file.merged && file.live_rows() > 0) && table.inline.is_empty()
 }
 
-fn hash(view: &ViewDefinition) -> Result<String> {
-    // What a grouping view stores depends on the format of the states too.
-    let format = view::groups(view).then_some(state::FORMAT);
+fn hash(view: &ViewDefinition, stored: &Schema) -> Result<String> {
+    // What a grouping view stores depends on the format of the states too, and on whether its sources lose rows.
+    let format = view::groups(view).then_some((state::FORMAT, stored));
     let canonical = serde_json::to_vec(&(&view.plan, &view.schema, format)).map_err(|error| {
         Error::with_source(
             ErrorKind::Invalid,
@@ -155,6 +179,25 @@ fn hash(view: &ViewDefinition) -> Result<String> {
         )
     })?;
     Ok(blake3::hash(&canonical).to_hex().to_string())
+}
+
+/// The members whose rows may go, of views that are given each after what it is computed from.
+fn losing(definitions: &BTreeMap<String, Definition>, views: &[String]) -> BTreeSet<String> {
+    let is_keyed = |definition: &Definition| match definition {
+        Definition::Collection(collection) => !collection.key.is_empty(),
+        Definition::View(_) => false,
+    };
+    let keyed = definitions.iter().filter(|(_, definition)| is_keyed(definition));
+    let mut losing = keyed.map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
+    for name in views {
+        let Some(Definition::View(view)) = definitions.get(name) else { continue };
+        let follows = view.plan.sources.iter().any(|source| losing.contains(source));
+        // A group's row changes with every state that comes.
+        if view::groups(view) || !view.plan.joins.is_empty() || follows {
+            losing.insert(name.clone());
+        }
+    }
+    losing
 }
 
 /// The views, each after what it is computed from.

@@ -22,6 +22,8 @@ pub(crate) struct Inputs {
     pub(crate) joined: Vec<LogicalPlan>,
     /// Which of the joined rows count; all by default.
     pub(crate) restriction: Option<Restriction>,
+    /// Whether rows of these members, once there, may go again: how states are kept depends on it.
+    pub(crate) may_lose_rows: bool,
 }
 
 /// Keeps the rows that refer to something changed: those whose reference in one join is among some keys, while
@@ -43,12 +45,14 @@ impl Inputs {
     /// The inputs of a view, each given by the member's name.
     pub(crate) fn of(
         view: &ViewDefinition,
+        may_lose_rows: bool,
         mut rows: impl FnMut(&str) -> Result<LogicalPlan>,
     ) -> Result<Self> {
         Ok(Self {
             sources: view.plan.sources.iter().map(|name| rows(name)).collect::<Result<_>>()?,
             joined: view.plan.joins.iter().map(|join| rows(&join.member)).collect::<Result<_>>()?,
             restriction: None,
+            may_lose_rows,
         })
     }
 

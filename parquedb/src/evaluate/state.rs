@@ -16,6 +16,7 @@ mod values;
 
 use crate::declare::plan::{Aggregate, AggregateColumn};
 use crate::error::Result;
+use crate::evaluate::lower::column;
 use arrow::datatypes::Field;
 use call::Call;
 use datafusion::common::DFSchema;
@@ -23,7 +24,7 @@ use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, lit};
 
 /// The version of the stored states. A view that was built with another one is built again.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// How many rows a group has. No column of a view can have a `$` in its name.
 pub(crate) const ROWS_COLUMN: &str = "$rows";
@@ -40,6 +41,31 @@ pub(crate) struct State {
     /// Over a stored state's column: the state that takes its rows back. Merging both gives the state
     /// of no rows. Absent where a state does not tell what is left without them.
     pub(crate) negate: Option<Expr>,
+    /// For a state that holds no more than the best values of its group.
+    pub(crate) candidates: Option<Candidates>,
+}
+
+impl State {
+    /// Over a merged state's column: what is stored of it.
+    pub(crate) fn kept(&self) -> Expr {
+        match &self.candidates {
+            Some(candidates) => candidates.cut.clone(),
+            None => column(self.field.name()),
+        }
+    }
+}
+
+/// What must be known of the best values of a group before others are taken back.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidates {
+    /// Over a merged state's column: the state that is stored.
+    pub(crate) cut: Expr,
+    /// Over stored states: what [`Candidates::outlook`] looks at.
+    pub(crate) list: Expr,
+    /// Over that column: what the states allow.
+    pub(crate) outlook: Expr,
+    /// Whether the values have too few different ones for candidates to run out.
+    pub(crate) last_always: bool,
 }
 
 /// An aggregate's states and the result of their merge.
@@ -57,9 +83,13 @@ pub(crate) fn rows() -> State {
     counts::counting(ROWS_COLUMN, count(lit(1_i64)))
 }
 
-/// The states of one aggregate of a view over rows of `input`.
-pub(crate) fn mergeable(aggregate: &AggregateColumn, input: &DFSchema) -> Result<Mergeable> {
-    let call = &Call::new(aggregate, input)?;
+/// The states of one aggregate of a view over rows of `input`, which may go again or not.
+pub(crate) fn mergeable(
+    aggregate: &AggregateColumn,
+    input: &DFSchema,
+    may_lose_rows: bool,
+) -> Result<Mergeable> {
+    let call = &Call::new(aggregate, input, may_lose_rows)?;
     match aggregate.aggregate {
         Aggregate::Count => counts::count_values(call),
         Aggregate::And | Aggregate::Or => counts::truth(call),
@@ -78,5 +108,6 @@ pub(crate) fn mergeable(aggregate: &AggregateColumn, input: &DFSchema) -> Result
         Aggregate::Collect | Aggregate::CollectSet => values::collect(call),
         Aggregate::BitAnd | Aggregate::BitOr => values::bits(call),
         Aggregate::Histogram => values::histogram(call),
+        Aggregate::SumMap => sums::sums_by_key(call),
     }
 }

@@ -1,17 +1,20 @@
 //! A view as DataFusion plans: from source rows to what the view stores, and from there to the rows
 //! that a reader sees. The same two plans serve streaming, refreshing, rebuilding and reading.
 
+use super::arithmetic::canonical_array;
+use super::candidates::Outlook;
 use super::lower::{Scope, column};
 use super::prepare::{Inputs, prepared_rows};
 use super::state::{self, Mergeable, ROWS_COLUMN, State};
 use crate::declare::definition::ViewDefinition;
 use crate::declare::plan::{AggregateColumn, Column, Output};
 use crate::error::{Error, ErrorKind, Result};
-use arrow::array::{Array, ArrayRef};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
+use arrow::datatypes::{Field, Int8Type, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::{DFSchema, JoinType, NullEquality};
+use datafusion::functions::core::expr_fn::least;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::prelude::cast;
 use std::sync::Arc;
@@ -44,7 +47,7 @@ fn build_delta_plan(
         }
         Output::Groups { keys, aggregates } => {
             let mut key_values = named_values(keys, input.schema(), &view.schema)?;
-            let states = all_states(aggregates, input.schema())?.0;
+            let states = all_states(aggregates, input.schema(), inputs)?.0;
             let over_rows = states.iter().map(|state| state.over_rows.clone().alias(state.field.name()));
             let input = match of_groups {
                 Some(wanted) => {
@@ -115,11 +118,68 @@ pub(crate) fn negated(
     let Output::Groups { keys, aggregates } = &view.plan.output else { return Ok(None) };
     let input = prepared_rows(view, inputs)?;
     let mut values = keys.iter().map(|key| column(&key.name)).collect::<Vec<_>>();
-    for State { field, negate, .. } in all_states(aggregates, input.schema())?.0 {
+    for State { field, negate, .. } in all_states(aggregates, input.schema(), inputs)?.0 {
         let Some(negate) = negate else { return Ok(None) };
         values.push(typed(negate, &field, states.schema())?.alias(field.name()));
     }
     Ok(Some(LogicalPlanBuilder::from(states).project(values)?.build()?))
+}
+
+/// The column of [`outlook_plan`] beside the group keys.
+pub(crate) const OUTLOOK_COLUMN: &str = "$outlook";
+
+/// What the states of each group allow, as the least [`Outlook`] of its aggregates that keep candidates: after the
+/// group keys, a number.
+pub(crate) fn outlook_plan(
+    view: &ViewDefinition,
+    inputs: &Inputs,
+    states: LogicalPlan,
+) -> Result<LogicalPlan> {
+    let keys = keys(view);
+    let Output::Groups { aggregates, .. } = &view.plan.output else { return Ok(states) };
+    let input = prepared_rows(view, inputs)?;
+    let (mut lists, mut outlooks) = (Vec::new(), Vec::new());
+    for State { field, candidates, .. } in all_states(aggregates, input.schema(), inputs)?.0 {
+        let Some(candidates) = candidates else { continue };
+        lists.push(candidates.list.alias(field.name()));
+        outlooks.push(candidates.outlook);
+    }
+    let own_keys = keys.iter().map(|key| column(&key.name)).collect::<Vec<_>>();
+    let listed = LogicalPlanBuilder::from(states).aggregate(own_keys.clone(), lists)?;
+    let outlook = least(outlooks).alias(OUTLOOK_COLUMN);
+    Ok(listed.project(own_keys.into_iter().chain([outlook]))?.build()?)
+}
+
+/// The groups by what [`outlook_plan`] says of them: the keys of those whose states must be merged first, and of
+/// those that must be computed again.
+pub(crate) fn by_outlook(outlooks: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
+    let (mut to_merge, mut run_out) = (Vec::new(), Vec::new());
+    for batch in outlooks {
+        let numbers = batch.column(batch.num_columns() - 1).as_primitive::<Int8Type>();
+        let keys = batch.project(&(0..batch.num_columns() - 1).collect::<Vec<_>>())?;
+        for (outlook, of_those) in [(Outlook::MergeFirst, &mut to_merge), (Outlook::RunOut, &mut run_out)] {
+            let chosen = numbers.iter().map(|number| number.map(Outlook::of) == Some(outlook));
+            let chosen = filter_record_batch(&keys, &BooleanArray::from_iter(chosen.map(Some)))?;
+            if chosen.num_rows() > 0 {
+                of_those.push(chosen);
+            }
+        }
+    }
+    Ok((to_merge, run_out))
+}
+
+/// Whether the states of a view that groups can take rows back.
+pub(crate) fn can_negate(view: &ViewDefinition, inputs: &Inputs) -> Result<bool> {
+    let Output::Groups { aggregates, .. } = &view.plan.output else { return Ok(false) };
+    let input = prepared_rows(view, inputs)?;
+    Ok(all_states(aggregates, input.schema(), inputs)?.0.iter().all(|state| state.negate.is_some()))
+}
+
+/// Whether some aggregate keeps no more than the best values of each group.
+pub(crate) fn keeps_candidates(view: &ViewDefinition, inputs: &Inputs) -> Result<bool> {
+    let Output::Groups { aggregates, .. } = &view.plan.output else { return Ok(false) };
+    let input = prepared_rows(view, inputs)?;
+    Ok(all_states(aggregates, input.schema(), inputs)?.0.iter().any(|state| state.candidates.is_some()))
 }
 
 /// The name of a group key beside the source's columns.
@@ -172,11 +232,20 @@ pub(crate) fn stored_schema(view: &ViewDefinition, inputs: &Inputs) -> Result<Sc
         return Ok(Arc::clone(&view.schema));
     };
     let input = prepared_rows(view, inputs)?;
-    let states = all_states(aggregates, input.schema())?.0;
+    let states = all_states(aggregates, input.schema(), inputs)?.0;
     let mut fields =
         keys.iter().map(|key| declared(&view.schema, &key.name).cloned()).collect::<Result<Vec<Field>>>()?;
     fields.extend(states.into_iter().map(|state| state.field));
     Ok(Arc::new(Schema::new(fields)))
+}
+
+/// Whether rows can be taken away from a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TakesRowsBack {
+    Always,
+    /// As long as the next best values are known.
+    WhileCandidatesLast,
+    Never,
 }
 
 /// A column that a view stores.
@@ -187,7 +256,7 @@ pub(crate) struct StoredColumn {
     pub(crate) owner: String,
     /// A part of a group's state.
     pub(crate) is_state: bool,
-    pub(crate) takes_rows_back: bool,
+    pub(crate) takes_rows_back: TakesRowsBack,
     /// What the states of its aggregate hold, in words.
     pub(crate) holds: &'static str,
 }
@@ -199,7 +268,7 @@ pub(crate) fn stored_columns_of(view: &ViewDefinition, inputs: &Inputs) -> Resul
         field: field.clone(),
         is_state: false,
         holds: "",
-        takes_rows_back: true,
+        takes_rows_back: TakesRowsBack::Always,
     };
     let Output::Groups { keys, aggregates } = &view.plan.output else {
         return Ok(view.schema.fields().iter().map(|field| plain(field)).collect());
@@ -209,14 +278,19 @@ pub(crate) fn stored_columns_of(view: &ViewDefinition, inputs: &Inputs) -> Resul
         keys.iter().map(|key| declared(&view.schema, &key.name).map(plain)).collect::<Result<Vec<_>>>()?;
     let state = |owner: &str, holds: &'static str, state: State| StoredColumn {
         owner: owner.to_owned(),
-        field: state.field,
         is_state: true,
         holds,
-        takes_rows_back: state.negate.is_some(),
+        takes_rows_back: match (&state.negate, &state.candidates) {
+            (None, _) => TakesRowsBack::Never,
+            (_, Some(candidates)) if !candidates.last_always => TakesRowsBack::WhileCandidatesLast,
+            _ => TakesRowsBack::Always,
+        },
+        field: state.field,
     };
     columns.push(state(ROWS_COLUMN, "the number of rows, which keeps the group", state::rows()));
     for aggregate in aggregates {
-        let Mergeable { states, holds, .. } = state::mergeable(aggregate, input.schema())?;
+        let Mergeable { states, holds, .. } =
+            state::mergeable(aggregate, input.schema(), inputs.may_lose_rows)?;
         columns.extend(states.into_iter().map(|part| state(&aggregate.name, holds, part)));
     }
     Ok(columns)
@@ -251,7 +325,7 @@ fn results_of(
         return Ok(stored);
     };
     let input = prepared_rows(view, inputs)?;
-    let (states, results) = all_states(aggregates, input.schema())?;
+    let (states, results) = all_states(aggregates, input.schema(), inputs)?;
     let mut merged = if is_merged { stored } else { merged(keys, &states, stored)? };
     if !keys.is_empty() {
         // Of a group that lost its last row only states that cancel out are left.
@@ -276,8 +350,11 @@ pub(crate) fn merge_plan(view: &ViewDefinition, inputs: &Inputs, stored: Logical
         return Err(Error::invalid(format!("view `{}` stores rows, which cannot be merged", view.name)));
     };
     let input = prepared_rows(view, inputs)?;
-    let states = all_states(aggregates, input.schema())?.0;
+    let states = all_states(aggregates, input.schema(), inputs)?.0;
     let merged = merged(keys, &states, stored)?;
+    let mut columns = keys.iter().map(|key| column(&key.name)).collect::<Vec<_>>();
+    columns.extend(states.iter().map(|state| state.kept().alias(state.field.name())));
+    let merged = LogicalPlanBuilder::from(merged).project(columns)?.build()?;
     let columns = stored_columns(view, keys, &states, merged.schema())?;
     Ok(LogicalPlanBuilder::from(merged).project(columns)?.build()?)
 }
@@ -305,11 +382,15 @@ pub(crate) fn groups(view: &ViewDefinition) -> bool {
     matches!(view.plan.output, Output::Groups { .. })
 }
 
-fn all_states(aggregates: &[AggregateColumn], input: &DFSchema) -> Result<(Vec<State>, Vec<Expr>)> {
+fn all_states(
+    aggregates: &[AggregateColumn],
+    input: &DFSchema,
+    inputs: &Inputs,
+) -> Result<(Vec<State>, Vec<Expr>)> {
     let mut states = vec![state::rows()];
     let mut results = Vec::new();
     for aggregate in aggregates {
-        let Mergeable { states: own, result, .. } = state::mergeable(aggregate, input)?;
+        let Mergeable { states: own, result, .. } = state::mergeable(aggregate, input, inputs.may_lose_rows)?;
         states.extend(own);
         results.push(result);
     }
@@ -378,10 +459,10 @@ pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef, owner: &str) -> R
         .map_err(|error| Error::with_source(ErrorKind::Invalid, format!("`{owner}`: {error}"), error))
 }
 
-/// The batch with its columns in the schema's order, found by name.
+/// Rows as they are stored: with the columns in the schema's order, found by name, and one form of zero and of NaN.
 pub(crate) fn conform_by_name(batch: &RecordBatch, schema: &SchemaRef, owner: &str) -> Result<RecordBatch> {
     if batch.schema_ref() == schema {
-        return Ok(batch.clone());
+        return with_canonical_floats(batch);
     }
     if batch.num_columns() > schema.fields().len() {
         let unknown =
@@ -400,5 +481,12 @@ pub(crate) fn conform_by_name(batch: &RecordBatch, schema: &SchemaRef, owner: &s
                 .map_err(|_| Error::invalid(format!("`{owner}`: the batch has no column `{}`", field.name())))
         })
         .collect::<Result<Vec<_>>>()?;
-    conform(&batch.project(&indices)?, schema, owner)
+    with_canonical_floats(&conform(&batch.project(&indices)?, schema, owner)?)
+}
+
+fn with_canonical_floats(batch: &RecordBatch) -> Result<RecordBatch> {
+    let columns =
+        batch.columns().iter().map(canonical_array).collect::<datafusion::common::Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(batch.schema(), columns, &options)?)
 }

@@ -225,6 +225,12 @@ fn entries_field<T: ColumnValue>() -> FieldRef {
     Arc::new(Field::new("entries", DataType::Struct(entry_fields::<T>()), false))
 }
 
+/// The type of maps to values of this type that are never null.
+pub(crate) fn map_type(value: &DataType) -> DataType {
+    let entries = Fields::from(vec![String::field("keys"), Field::new("values", value.clone(), false)]);
+    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
+}
+
 /// Collects maps.
 pub struct MapBuilder<M: Map> {
     offsets: Offsets,

@@ -3,12 +3,13 @@
 use super::lost::Lost;
 use super::step::Engine;
 use crate::commit::snapshot::Snapshot;
-use crate::declare::definition::{Definition, ViewDefinition};
+use crate::declare::definition::ViewDefinition;
 use crate::declare::plan::{Output, Refresh};
 use crate::error::{Error, Result};
+use crate::evaluate::candidates::CANDIDATES;
 use crate::evaluate::catalog::Catalog;
 use crate::evaluate::state::ROWS_COLUMN;
-use crate::evaluate::view::{self, StoredColumn};
+use crate::evaluate::view::{self, StoredColumn, TakesRowsBack};
 use datafusion::logical_expr::LogicalPlan;
 use serde::Serialize;
 use std::fmt;
@@ -67,7 +68,7 @@ pub(crate) fn explain(engine: &Engine<'_>, snapshot: &Snapshot, name: &str) -> R
         Ok(session.state().optimize(&plan)?.display_indent().to_string())
     };
     let stored = catalog.no_states(name)?;
-    let removal_plan = match view::groups(definition) && may_lose_rows(catalog, definition) {
+    let removal_plan = match view::groups(definition) && catalog.may_lose_rows(definition) {
         true => view::negated(definition, &inputs, stored.clone())?.map(optimized).transpose()?,
         false => None,
     };
@@ -83,39 +84,31 @@ pub(crate) fn explain(engine: &Engine<'_>, snapshot: &Snapshot, name: &str) -> R
     })
 }
 
-/// Whether rows that the view has seen may go.
-fn may_lose_rows(catalog: &Catalog, view: &ViewDefinition) -> bool {
-    !view.plan.joins.is_empty() || view.plan.sources.iter().any(|source| loses_rows(catalog, source))
-}
-
-/// Whether a member's rows may go, or change, which is the same.
-fn loses_rows(catalog: &Catalog, member: &str) -> bool {
-    match catalog.get(member) {
-        Ok(Definition::Collection(collection)) => !collection.key.is_empty(),
-        Ok(Definition::View(view)) => view::groups(view) || may_lose_rows(catalog, view),
-        Err(_) => true,
-    }
-}
-
-/// The columns whose aggregates cannot take rows back.
-fn irreversible(catalog: &Catalog, view: &ViewDefinition) -> Result<Vec<String>> {
+/// The columns whose aggregates take rows back in this way.
+fn taking_back(catalog: &Catalog, view: &ViewDefinition, how: TakesRowsBack) -> Result<Vec<String>> {
     let stored = view::stored_columns_of(view, &catalog.no_inputs(view)?)?;
-    let names = stored.into_iter().filter(|column| column.is_state && !column.takes_rows_back);
+    let names = stored.into_iter().filter(|column| column.is_state && column.takes_rows_back == how);
     Ok(names.map(|column| column.owner).collect())
 }
 
 /// An error if the view says that it must never be computed again, and some change would make it so.
 fn check_strict(catalog: &Catalog, view: &ViewDefinition) -> Result<()> {
-    if !view.strict || !view::groups(view) || !may_lose_rows(catalog, view) {
+    if !view.strict || !view::groups(view) || !catalog.may_lose_rows(view) {
         return Ok(());
     }
-    let columns = irreversible(catalog, view)?;
-    if columns.is_empty() {
-        return Ok(());
-    }
+    let never = taking_back(catalog, view, TakesRowsBack::Never)?;
+    let running_out = taking_back(catalog, view, TakesRowsBack::WhileCandidatesLast)?;
+    let (columns, problem) = match (never.is_empty(), running_out.is_empty()) {
+        (true, true) => return Ok(()),
+        (false, _) => (never, "cannot take rows back".to_owned()),
+        (true, false) => (
+            running_out,
+            format!("can take rows back only while one of the {CANDIDATES} best values is left"),
+        ),
+    };
     Err(Error::invalid(format!(
-        "view `{}` is strictly incremental, but rows of {} may go, and {} cannot take rows back: their groups would \
-         be computed again. Use other aggregates, or leave out `incremental: strict`",
+        "view `{}` is strictly incremental, but rows of {} may go, and {} {problem}: their groups would be computed \
+         again. Use other aggregates, or leave out `incremental: strict`",
         view.name,
         view.plan.source_names(),
         quoted(&columns),
@@ -139,8 +132,14 @@ fn columns(catalog: &Catalog, view: &ViewDefinition) -> Result<Vec<ExplainedColu
                 (false, _) if view::groups(view) => "group key".to_owned(),
                 (false, _) => "column".to_owned(),
                 (true, _) if owner == ROWS_COLUMN => holds.to_owned(),
-                (true, true) => format!("state of `{owner}` ({holds}), from which rows can be taken away"),
-                (true, false) => {
+                (true, TakesRowsBack::Always) => {
+                    format!("state of `{owner}` ({holds}), from which rows can be taken away")
+                }
+                (true, TakesRowsBack::WhileCandidatesLast) => format!(
+                    "state of `{owner}` ({holds}), from which rows can be taken away while one of the {CANDIDATES} best \
+                     values is left"
+                ),
+                (true, TakesRowsBack::Never) => {
                     format!("state of `{owner}` ({holds}), from which rows cannot be taken away")
                 }
             };
@@ -165,7 +164,7 @@ fn changes(catalog: &Catalog, view: &ViewDefinition, lost: &Lost) -> Result<Vec<
         change: format!("rows of {sources} come"),
         cost: format!("{what}: appended {when}"),
     }];
-    let gone = if !plan.sources.iter().any(|source| loses_rows(catalog, source)) {
+    let gone = if !plan.sources.iter().any(|source| catalog.loses_rows(source)) {
         "cannot happen: rows are only appended there".to_owned()
     } else {
         lost_rows(catalog, view)?
@@ -214,19 +213,28 @@ fn lost_rows(catalog: &Catalog, view: &ViewDefinition) -> Result<String> {
     if !view::groups(view) {
         return Ok("what the rows gave is found by its values, in an index in memory, and removed".to_owned());
     }
-    let columns = irreversible(catalog, view)?;
-    if columns.is_empty() {
-        return Ok("one state for each group among them, which takes them away: appended".to_owned());
+    let never = taking_back(catalog, view, TakesRowsBack::Never)?;
+    let running_out = taking_back(catalog, view, TakesRowsBack::WhileCandidatesLast)?;
+    let taken = "one state for each group among them, which takes them away: appended";
+    if never.is_empty() && running_out.is_empty() {
+        return Ok(taken.to_owned());
     }
     let groups = match &view.plan.output {
         Output::Groups { keys, .. } if keys.is_empty() => "the only group is",
         _ => "the groups they belong to are",
     };
-    Ok(format!(
-        "{groups} computed again from all rows of {}, because {} cannot take rows back",
-        view.plan.source_names(),
-        quoted(&columns)
-    ))
+    let sources = view.plan.source_names();
+    Ok(match never.is_empty() {
+        false => format!(
+            "{groups} computed again from all rows of {sources}, because {} cannot take rows back",
+            quoted(&never)
+        ),
+        true => format!(
+            "{taken}. Where none of the {CANDIDATES} best values of {} is left, {groups} computed again from all rows of \
+             {sources}",
+            quoted(&running_out)
+        ),
+    })
 }
 
 impl fmt::Display for Explanation {

@@ -4,7 +4,6 @@
 use crate::declare::definition::ViewDefinition;
 use crate::error::Result;
 use crate::evaluate::catalog::Catalog;
-use crate::evaluate::prepare::Inputs;
 use crate::evaluate::session::delta_session;
 use crate::evaluate::view;
 use arrow::datatypes::SchemaRef;
@@ -43,6 +42,7 @@ pub(crate) struct PreparedView {
     /// From states to those that take them away; nothing for a view that stores rows, or some of whose
     /// aggregates cannot take rows back.
     negation: Option<PreparedPlan>,
+    keeps_candidates: bool,
 }
 
 impl PreparedView {
@@ -52,7 +52,7 @@ impl PreparedView {
         let source = definition.plan.source_names();
         let (read, stored) = (catalog.get(&source)?.schema(), catalog.stored_schema(name)?);
         let rows = PreparedPlan::new(&source, read, stored, |rows| {
-            let inputs = Inputs::of(definition, |_| Ok(rows.clone()))?;
+            let inputs = catalog.inputs(definition, |_| Ok(rows.clone()))?;
             view::delta_plan(definition, &inputs).map(Some)
         });
         let negation = PreparedPlan::new(name, stored, stored, |states| {
@@ -63,6 +63,7 @@ impl PreparedView {
             hash: catalog.hash(name)?.to_owned(),
             rows: rows.await?.ok_or_else(|| crate::Error::invalid(format!("view `{name}` has no plan")))?,
             negation: negation.await?,
+            keeps_candidates: view::keeps_candidates(definition, &catalog.no_inputs(definition)?)?,
         })
     }
 
@@ -79,6 +80,11 @@ impl PreparedView {
     /// Whether states can be taken away.
     pub(crate) fn can_negate(&self) -> bool {
         self.negation.is_some()
+    }
+
+    /// Whether some aggregate keeps no more than the best values of each group.
+    pub(crate) fn keeps_candidates(&self) -> bool {
+        self.keeps_candidates
     }
 
     /// The states that take these away.

@@ -3,7 +3,7 @@
 use super::cancel::cancel;
 use super::freshness::{Freshness, freshness};
 use super::locate::{LocateCache, Located, Take, locate};
-use crate::commit::snapshot::{Cursor, Snapshot, removed_table};
+use crate::commit::snapshot::{ADDED_COLUMN, Cursor, Snapshot, removed_table};
 use crate::commit::{Changes, TableRemoval, TableWrite};
 use crate::declare::definition::ViewDefinition;
 use crate::error::{Error, Result};
@@ -95,7 +95,7 @@ impl Engine<'_> {
 
     /// All rows of the view, from all rows that its sources have.
     pub(super) async fn build(&self, snapshot: &Snapshot, view: &ViewDefinition) -> Result<TableChange> {
-        let inputs = Inputs::of(view, |name| self.catalog.rows(snapshot, name))?;
+        let inputs = self.catalog.inputs(view, |name| self.catalog.rows(snapshot, name))?;
         let plus = self.stored(view, view::delta_plan(view, &inputs)?).await?;
         Ok(TableChange { plus, minus: None, replace: true })
     }
@@ -120,16 +120,15 @@ impl Engine<'_> {
             let plus = self.delta(view, &come).await?;
             return Ok(TableChange { plus, ..TableChange::default() });
         }
-        let taken = union(plans(view, &gone)?)?;
-        let negated = match taken {
-            Some(taken) => view::negated(view, &self.catalog.no_inputs(view)?, taken)?,
-            None => None,
-        };
-        if let Some(negated) = negated {
-            let states = union(plans(view, &come)?.into_iter().chain([negated]))?;
+        let nothing = self.catalog.no_inputs(view)?;
+        if view::can_negate(view, &nothing)? {
+            let taken = self.delta(view, &gone).await?;
+            let stored = self.catalog.stored_schema(&view.name)?;
+            let negated = view::negated(view, &nothing, memory::rows("gone", stored, taken.clone())?)?;
+            let states = union(plans(view, &come)?.into_iter().chain(negated))?;
             let Some(states) = states else { return Ok(TableChange::default()) };
-            let merged = view::merge_plan(view, &self.catalog.no_inputs(view)?, states)?;
-            return Ok(TableChange { plus: self.stored(view, merged).await?, ..TableChange::default() });
+            let states = self.stored(view, view::merge_plan(view, &nothing, states)?).await?;
+            return self.take_back(snapshot, view, states, &taken).await;
         }
         let keys = come.iter().chain(&gone).map(|inputs| view::keys_plan(view, inputs));
         let Some(keys) = union(keys.collect::<Result<Vec<_>>>()?)? else { return Ok(TableChange::default()) };
@@ -174,7 +173,7 @@ impl Engine<'_> {
         view: &ViewDefinition,
         keys: LogicalPlan,
     ) -> Result<TableChange> {
-        let inputs = Inputs::of(view, |name| self.catalog.rows(snapshot, name))?;
+        let inputs = self.catalog.inputs(view, |name| self.catalog.rows(snapshot, name))?;
         let by = view::keys(view).iter().map(|key| key.name.clone()).collect::<Vec<_>>();
         let lost = self.lost(snapshot, view)?;
         if by.is_empty() {
@@ -207,6 +206,7 @@ impl Engine<'_> {
     /// while something that it refers to changed: as it was, and as it is. No row counts twice.
     async fn changed(&self, snapshot: &Snapshot, view: &ViewDefinition, cursor: &Cursor) -> Result<Changed> {
         let catalog = self.catalog;
+        let may_lose_rows = catalog.may_lose_rows(view);
         let seen = |member: &str| cursor.sources.get(member).map_or(0, |seen| seen.seq);
         let joined = |as_of: bool| -> Result<Vec<LogicalPlan>> {
             let joins = view.plan.joins.iter().map(|join| match as_of {
@@ -226,10 +226,20 @@ impl Engine<'_> {
             gone.push(minus.map_or_else(|| catalog.no_rows(source), Ok)?);
         }
         if any_come {
-            changed.come.push(Inputs { sources: come, joined: joined(false)?, restriction: None });
+            changed.come.push(Inputs {
+                sources: come,
+                joined: joined(false)?,
+                restriction: None,
+                may_lose_rows,
+            });
         }
         if any_gone {
-            changed.gone.push(Inputs { sources: gone, joined: joined(true)?, restriction: None });
+            changed.gone.push(Inputs {
+                sources: gone,
+                joined: joined(true)?,
+                restriction: None,
+                may_lose_rows,
+            });
         }
         let mut keys_before: Vec<(usize, LogicalPlan)> = Vec::new();
         for (index, join) in view.plan.joins.iter().enumerate() {
@@ -249,7 +259,7 @@ impl Engine<'_> {
                 if let Some((is, was)) = &member.rows {
                     joined[index] = if as_of { was.clone() } else { is.clone() };
                 }
-                let inputs = Inputs { sources: stayed.clone(), joined, restriction: None };
+                let inputs = Inputs { sources: stayed.clone(), joined, restriction: None, may_lose_rows };
                 parts.push(inputs.restricted(restriction.clone()));
             }
             keys_before.push((index, among));
@@ -266,7 +276,7 @@ impl Engine<'_> {
     }
 
     /// Runs a plan of what a view stores.
-    async fn stored(&self, view: &ViewDefinition, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
+    pub(super) async fn stored(&self, view: &ViewDefinition, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
         self.collect(plan, self.catalog.stored_schema(&view.name)?, &view.name).await
     }
 
@@ -286,7 +296,7 @@ impl Engine<'_> {
     }
 
     /// All that a member's table holds.
-    async fn everything(&self, snapshot: &Snapshot, name: &str) -> Result<Option<Located>> {
+    pub(super) async fn everything(&self, snapshot: &Snapshot, name: &str) -> Result<Option<Located>> {
         let schema = self.catalog.stored_schema(name)?;
         let stored = self.collect(self.catalog.stored(snapshot, name)?, schema, name).await?;
         if stored.is_empty() {
@@ -343,4 +353,11 @@ pub(super) fn distinct(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Re
     let mut seen = HashSet::new();
     let first = encoded.iter().map(|row| seen.insert(row)).collect::<Vec<_>>();
     Ok(filter_record_batch(&rows, &BooleanArray::from(first))?)
+}
+
+/// Removed rows without the commit in which each had come in.
+pub(super) fn without_added(rows: &RecordBatch) -> Result<RecordBatch> {
+    let columns =
+        (0..rows.num_columns()).filter(|index| rows.schema_ref().field(*index).name() != ADDED_COLUMN);
+    Ok(rows.project(&columns.collect::<Vec<_>>())?)
 }

@@ -6,8 +6,8 @@ use super::explain::check_all_strict;
 use super::freshness::{Freshness, freshness};
 use super::prepared::PreparedView;
 use super::refresh::absorbed;
-use super::step::{Engine, TableChange};
-use crate::commit::snapshot::{ADDED_COLUMN, Snapshot};
+use super::step::{Engine, TableChange, without_added};
+use crate::commit::snapshot::Snapshot;
 use crate::commit::{Absorbed, Changes, CursorWrite};
 use crate::declare::definition::{Definition, ViewDefinition};
 use crate::declare::plan::Refresh;
@@ -123,17 +123,24 @@ impl Maintainer {
             }
             for (view, rows) in run_all(alone).await? {
                 let definition = &view.definition;
+                // What was looked up must still hold when the commit comes to be.
+                let mut alone = true;
                 let change = if view::groups(definition) {
                     let mut plus = rows.come;
                     plus.extend(view.negated(&rows.gone).await?);
-                    TableChange { plus, ..TableChange::default() }
+                    match view.keeps_candidates() && !rows.gone.is_empty() {
+                        true => {
+                            alone = false;
+                            let now = snapshot.with(&building.changes, snapshot.time)?;
+                            engine.take_back(&now, definition, plus, &rows.gone).await
+                        }
+                        false => Ok(TableChange { plus, ..TableChange::default() }),
+                    }
                 } else {
-                    engine
-                        .change_rows(snapshot, definition, rows.come, rows.gone)
-                        .await
-                        .map_err(|error| error.context(format!("view `{}`", definition.name)))?
+                    engine.change_rows(snapshot, definition, rows.come, rows.gone).await
                 };
-                building.add_view(definition, &view.hash, true, change, snapshot)?;
+                let change = change.map_err(|error| error.context(format!("view `{}`", definition.name)))?;
+                building.add_view(definition, &view.hash, alone, change, snapshot)?;
             }
             for name in others {
                 let view = self.catalog.view(name)?;
@@ -213,11 +220,4 @@ async fn run(view: Arc<PreparedView>, rows: Rows) -> Result<Delta> {
     let come = view.delta(&rows.come).await?;
     let gone = view.delta(&rows.gone).await?;
     Ok((view, Rows { come, gone }))
-}
-
-/// Removed rows without the commit in which each had come in.
-fn without_added(rows: &RecordBatch) -> Result<RecordBatch> {
-    let columns =
-        (0..rows.num_columns()).filter(|index| rows.schema_ref().field(*index).name() != ADDED_COLUMN);
-    Ok(rows.project(&columns.collect::<Vec<_>>())?)
 }

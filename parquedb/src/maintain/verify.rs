@@ -6,7 +6,6 @@ use super::step::{Engine, is_merged_across};
 use crate::commit::snapshot::{Cursor, Snapshot};
 use crate::declare::definition::ViewDefinition;
 use crate::error::{Error, ErrorKind, Result};
-use crate::evaluate::prepare::Inputs;
 use crate::evaluate::{memory, view};
 use crate::types::Timestamp;
 use arrow::array::UInt32Array;
@@ -116,7 +115,7 @@ pub(crate) async fn verify(
         ));
     }
     let lost = engine.lost(snapshot, definition)?;
-    let inputs = Inputs::of(definition, |member| {
+    let inputs = catalog.inputs(definition, |member| {
         let seen = cursor.sources.get(member).map_or(0, |source| source.seq);
         catalog.rows_as_of(snapshot, member, seen)
     })?;

@@ -71,10 +71,10 @@ async fn groups_that_may_have_expired_rows_are_not_computed_again() {
     let (store, clock) = (memory(), clock());
     let picky: Picky = open(&store, &clock).await;
     let db = shop(&store, &clock).await;
-    assert_eq!(sql(&db, "SELECT orders, best FROM best").await, ["2 4", "3 1"]);
+    assert_eq!(sql(&db, "SELECT orders, different FROM estimates").await, ["2 2", "3 3"]);
     picky.catch_up().await.unwrap();
-    let error = picky.best.verify().await.unwrap_err().to_string();
-    assert!(error.contains("`Best`: it cannot be computed again to be compared"), "{error}");
+    let error = picky.estimates.verify().await.unwrap_err().to_string();
+    assert!(error.contains("`Estimates`: it cannot be computed again to be compared"), "{error}");
     let seq = db.seq();
     for error in [
         db.order.delete(|row| row.id.eq(3)).await.unwrap_err(),
@@ -82,18 +82,32 @@ async fn groups_that_may_have_expired_rows_are_not_computed_again() {
     ] {
         assert_eq!(error.kind(), ErrorKind::Invalid);
         let text = error.to_string();
-        assert!(text.contains("view `Best`: a group of it would have to be computed again"), "{text}");
+        assert!(text.contains("view `Estimates`: a group of it would have to be computed again"), "{text}");
         assert!(text.contains("rows of `Order` from before 2026-01-03T00:00:00Z have expired"), "{text}");
     }
     assert_eq!(db.seq(), seq);
     // Rows may come, whatever their group.
     db.order.insert(order(6, 1, 5, Some(START + 21 * DAY))).await.unwrap();
-    assert_eq!(sql(&db, "SELECT orders, best FROM best").await, ["2 4", "4 6"]);
+    assert_eq!(sql(&db, "SELECT orders, different FROM estimates").await, ["2 2", "4 4"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn candidates_that_have_expired_still_count() {
+    let (store, clock) = (memory(), clock());
+    let choosy: Choosy = open(&store, &clock).await;
+    let db = shop(&store, &clock).await;
+    let best = async || sql(&db, "SELECT orders, best FROM best").await;
+    assert_eq!(best().await, ["2 4", "3 1"]);
+    db.order.delete(|row| row.id.eq(3)).await.unwrap();
+    assert_eq!(best().await, ["2 1", "2 4"]);
+    db.order.delete(|row| row.id.eq(4)).await.unwrap();
+    assert_eq!(best().await, ["1 5", "2 1"]);
+    choosy.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn groups_that_cannot_have_expired_rows_are_computed_again() {
-    database! { pub(crate) struct Dated { Customer, Order, BestOfDay } }
+    database! { pub(crate) struct Dated { Customer, Order, EstimatesOfDay } }
     let (store, clock) = (memory(), clock());
     let db: Dated = open(&store, &clock).await;
     let orders = [
@@ -107,9 +121,9 @@ async fn groups_that_cannot_have_expired_rows_are_computed_again() {
     clock.set(START + 31 * DAY);
     assert_eq!(db.expire().await.unwrap().rows(), 1);
     db.order.delete(|row| row.total.is_in([20, 40])).await.unwrap();
-    let days = async || sql(&db, "SELECT day, orders, best FROM best_of_day").await;
-    assert_eq!(days().await, [" 1 5", "2026-01-01T00:00:00Z 1 1", "2026-01-21T00:00:00Z 1 3"]);
-    let found = db.best_of_day.verify().await.unwrap();
+    let days = async || sql(&db, "SELECT day, orders, different FROM estimates_of_day").await;
+    assert_eq!(days().await, [" 1 1", "2026-01-01T00:00:00Z 1 1", "2026-01-21T00:00:00Z 1 1"]);
+    let found = db.estimates_of_day.verify().await.unwrap();
     assert!(found.is_exact() && found.rows == 2, "{found}");
     assert!(
         found.to_string().contains("from 2026-01-02T00:00:00Z on, before which rows have expired"),
@@ -117,9 +131,9 @@ async fn groups_that_cannot_have_expired_rows_are_computed_again() {
     );
     // A late order, in a group from before.
     db.order.insert(order(6, 1, 1, Some(START + 2 * HOUR))).await.unwrap();
-    assert_eq!(days().await[1], "2026-01-01T00:00:00Z 2 6");
+    assert_eq!(days().await[1], "2026-01-01T00:00:00Z 2 2");
     let error = db.order.delete(|row| row.id.eq(6)).await.unwrap_err();
-    assert!(error.to_string().contains("view `BestOfDay`: a group of it"), "{error}");
+    assert!(error.to_string().contains("view `EstimatesOfDay`: a group of it"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -275,5 +289,5 @@ async fn what_cannot_expire_as_it_says_is_not_declared() {
         customer.ttl = order.ttl;
     });
     let error = error.await.unwrap_err();
-    assert!(error.contains("view `Best") || error.contains("looks rows of `Customer` up"), "{error}");
+    assert!(error.contains("view `Estimates") || error.contains("looks rows of `Customer` up"), "{error}");
 }

@@ -96,6 +96,7 @@ fn inputs() -> Inputs {
             dimension("c", &[("c1", None), ("c2", None)]),
         ],
         restriction: None,
+        may_lose_rows: false,
     }
 }
 

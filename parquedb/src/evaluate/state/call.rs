@@ -16,10 +16,11 @@ pub(super) struct Call<'a> {
     argument: Option<Expr>,
     by: Option<Expr>,
     filter: Option<Expr>,
+    may_lose_rows: bool,
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(column: &'a AggregateColumn, input: &'a DFSchema) -> Result<Self> {
+    pub(super) fn new(column: &'a AggregateColumn, input: &'a DFSchema, may_lose_rows: bool) -> Result<Self> {
         let scope = Scope::new(input);
         Ok(Self {
             column,
@@ -27,11 +28,17 @@ impl<'a> Call<'a> {
             argument: column.argument.as_ref().map(|argument| scope.value(argument)).transpose()?,
             by: column.by.as_ref().map(|by| scope.value(by)).transpose()?,
             filter: column.filter.as_ref().map(|filter| scope.condition(filter)).transpose()?,
+            may_lose_rows,
         })
     }
 
     pub(super) fn aggregate(&self) -> Aggregate {
         self.column.aggregate
+    }
+
+    /// Whether rows that were counted may go again.
+    pub(super) fn may_lose_rows(&self) -> bool {
+        self.may_lose_rows
     }
 
     /// The view's column, which also names an aggregate's only or main state.
@@ -57,8 +64,22 @@ impl<'a> Call<'a> {
         self.by.clone().ok_or_else(|| self.invalid("this aggregate needs a second value"))
     }
 
+    pub(super) fn optional_by(&self) -> Option<Expr> {
+        self.by.clone()
+    }
+
     pub(super) fn kind(&self, value: &Expr) -> Result<DataType> {
         Ok(value.get_type(self.input)?)
+    }
+
+    /// How many different values, null included, an expression can have; nothing where they are many.
+    pub(super) fn different_values(&self, value: &Expr) -> Result<Option<usize>> {
+        let null = usize::from(self.may_be_null(value)?);
+        Ok((self.kind(value)? == DataType::Boolean).then_some(2 + null))
+    }
+
+    pub(super) fn may_be_null(&self, value: &Expr) -> Result<bool> {
+        Ok(value.nullable(self.input)?)
     }
 
     /// The value as a float.

@@ -17,6 +17,7 @@ pub(super) fn counting(name: &str, over_rows: Expr) -> State {
         over_rows,
         merge: sum(column(name)),
         negate: Some(minus(name)),
+        candidates: None,
     }
 }
 

@@ -2,9 +2,13 @@
 
 use super::call::Call;
 use super::counts::counting;
-use super::{Mergeable, State};
+use super::{Candidates, Mergeable, State};
 use crate::declare::plan::Aggregate;
 use crate::error::Result;
+use crate::evaluate::candidates::{
+    CANDIDATES, best_candidate, candidates, candidates_type, cut_candidates, list_candidates,
+    merge_candidates, negate_candidates, outlook,
+};
 use crate::evaluate::lower::column;
 use crate::evaluate::pick::{Best, merge_pick, pick, pick_type, picked_value};
 use arrow::datatypes::{DataType, Field};
@@ -19,6 +23,11 @@ pub(super) fn extreme(call: &Call) -> Result<Mergeable> {
     let value = call.value()?;
     let name = call.name();
     let greatest = call.aggregate() == Aggregate::Max;
+    if call.may_lose_rows() {
+        let best = if greatest { Best::Greatest } else { Best::Least };
+        let counts = call.may_be_null(&value)?.then(|| value.clone().is_not_null());
+        return best_of(call, best, vec![value], counts);
+    }
     let pick = if greatest { max } else { min };
     let kind = call.kind(&value)?;
     let field = Field::new(name, kind.clone(), true);
@@ -28,7 +37,7 @@ pub(super) fn extreme(call: &Call) -> Result<Mergeable> {
         DataType::Float64 => lit(f64::NAN),
         _ => {
             let over_rows = call.over(pick(value))?;
-            let state = State { field, over_rows, merge: pick(column(name)), negate: None };
+            let state = State { field, over_rows, merge: pick(column(name)), negate: None, candidates: None };
             return Ok(Mergeable { states: vec![state], result: column(name), holds });
         }
     };
@@ -38,7 +47,10 @@ pub(super) fn extreme(call: &Call) -> Result<Mergeable> {
     let any_nan = column(&nans_name).gt(lit(0_i64));
     let is_nan = if greatest { any_nan } else { any_nan.and(column(name).is_null()) };
     Ok(Mergeable {
-        states: vec![State { field, over_rows: numbers, merge: pick(column(name)), negate: None }, nans],
+        states: vec![
+            State { field, over_rows: numbers, merge: pick(column(name)), negate: None, candidates: None },
+            nans,
+        ],
         result: when(is_nan, nan).otherwise(column(name))?,
         holds,
     })
@@ -67,12 +79,39 @@ pub(super) fn value_at_extreme(call: &Call) -> Result<Mergeable> {
 
 fn picked(call: &Call, best: Best, condition: Option<Expr>, holds: &'static str) -> Result<Mergeable> {
     let (value, by) = (call.value()?, call.by()?);
+    if call.may_lose_rows() {
+        return best_of(call, best, vec![by, value], condition);
+    }
     let name = call.name();
     let state = State {
         field: Field::new(name, pick_type(&call.kind(&by)?, &call.kind(&value)?), true),
         over_rows: call.over_rows_where(pick(best, by, value), condition)?,
         merge: merge_pick(best, column(name)),
         negate: None,
+        candidates: None,
     };
     Ok(Mergeable { states: vec![state], result: picked_value(column(name)), holds })
+}
+
+/// The last of the columns, of the rows for which a condition holds, where all of them in turn are least or
+/// greatest. For rows that may go: the next best ones are kept too.
+fn best_of(call: &Call, best: Best, columns: Vec<Expr>, condition: Option<Expr>) -> Result<Mergeable> {
+    let name = call.name();
+    let kinds = columns.iter().map(|value| call.kind(value)).collect::<Result<Vec<_>>>()?;
+    let different = columns.iter().map(|value| call.different_values(value)).collect::<Result<Vec<_>>>()?;
+    let different = different.into_iter().try_fold(1, |all: usize, of_column| all.checked_mul(of_column?));
+    let state = State {
+        field: Field::new(name, candidates_type(&kinds), true),
+        over_rows: call.over_rows_where(candidates(best, columns), condition)?,
+        merge: merge_candidates(best, column(name)),
+        negate: Some(negate_candidates(column(name))),
+        candidates: Some(Candidates {
+            cut: cut_candidates(column(name)),
+            list: list_candidates(best, column(name)),
+            outlook: outlook(column(name)),
+            last_always: different.is_some_and(|different| different < CANDIDATES),
+        }),
+    };
+    let holds = "the best values, with how often each occurs";
+    Ok(Mergeable { states: vec![state], result: best_candidate(column(name)), holds })
 }

@@ -8,6 +8,8 @@ use crate::declare::plan::Aggregate;
 use crate::error::Result;
 use crate::evaluate::exact_sum::functions as exact;
 use crate::evaluate::lower::column;
+use crate::evaluate::map_sums::{map_sums, merge_map_sums, negate_map_sums, summed_map, sums_type};
+use crate::ingest::map_type;
 use arrow::datatypes::{DataType, Field};
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_aggregate::expr_fn::{count, sum as add};
@@ -84,6 +86,35 @@ pub(super) fn correlation(call: &Call) -> Result<Mergeable> {
     Ok(Mergeable { states, result, holds: "a count and exact sums of the values, squares and products" })
 }
 
+/// The sum of each key, of a map's values or of a value by another one.
+pub(super) fn sums_by_key(call: &Call) -> Result<Mergeable> {
+    let (value, key) = (call.value()?, call.optional_by());
+    let name = call.name();
+    let summed = match (call.kind(&value)?, &key) {
+        (DataType::Map(entries, _), None) => match entries.data_type() {
+            DataType::Struct(fields) if fields.len() == 2 => fields[1].data_type().clone(),
+            other => return Err(call.invalid(&format!("cannot add values of a map of {other}"))),
+        },
+        (kind, Some(_)) => kind,
+        (other, None) => return Err(call.invalid(&format!("{other} is neither a map nor has a key"))),
+    };
+    let sum = match &summed {
+        kind if kind.is_unsigned_integer() => DataType::UInt64,
+        kind if kind.is_integer() => DataType::Int64,
+        DataType::Decimal128(_, scale) => DataType::Decimal128(38, *scale),
+        other => return Err(call.invalid(&format!("cannot add values of type {other} by key"))),
+    };
+    let state = State {
+        field: Field::new(name, sums_type(&summed)?, true),
+        over_rows: call.over(map_sums(key.into_iter().chain([value]).collect()))?,
+        merge: merge_map_sums(column(name)),
+        negate: Some(negate_map_sums(column(name))),
+        candidates: None,
+    };
+    let result = summed_map(column(name), &map_type(&sum), name)?;
+    Ok(Mergeable { states: vec![state], result, holds: "the sum and the number of values of each key" })
+}
+
 /// A sum of floats, or of their products.
 fn exact_state(call: &Call, name: &str, over_rows: Expr, condition: Option<Expr>) -> Result<State> {
     Ok(State {
@@ -91,6 +122,7 @@ fn exact_state(call: &Call, name: &str, over_rows: Expr, condition: Option<Expr>
         over_rows: call.over_rows_where(over_rows, condition)?,
         merge: exact::merge_exact_sum(column(name)),
         negate: Some(exact::negate_exact_sum(column(name))),
+        candidates: None,
     })
 }
 
@@ -111,5 +143,6 @@ fn decimal_state(call: &Call, name: &str, value: Expr) -> Result<State> {
         over_rows: call.over(add(addend))?,
         merge: add(cast(column(name), DataType::Decimal256(66, scale))),
         negate: Some(minus(name)),
+        candidates: None,
     })
 }

@@ -28,6 +28,7 @@ fn counted(call: &Call, value: Expr) -> Result<State> {
         over_rows: call.over(value_counts(value))?,
         merge: merge_value_counts(column(name)),
         negate: Some(negate_value_counts(column(name))),
+        candidates: None,
     })
 }
 
@@ -62,6 +63,7 @@ pub(super) fn estimate_distinct(call: &Call) -> Result<Mergeable> {
         over_rows: call.over(distinct_sketch(call.value()?))?,
         merge: merge_distinct_sketch(column(name)),
         negate: None,
+        candidates: None,
     };
     let result = distinct_estimate(column(name));
     Ok(Mergeable { states: vec![state], result, holds: "a HyperLogLog sketch of 4096 registers" })
@@ -112,6 +114,7 @@ pub(super) fn bits(call: &Call) -> Result<Mergeable> {
         over_rows: call.over(bit_counts(cast(value, wide.clone())))?,
         merge: merge_bit_counts(column(name)),
         negate: Some(negate_bit_counts(column(name))),
+        candidates: None,
     };
     let result = match call.aggregate() {
         Aggregate::BitAnd => bits_of_all(column(name), &wide)?,

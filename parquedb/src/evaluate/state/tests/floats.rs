@@ -134,7 +134,7 @@ fn moments_are_those_of_the_textbook() {
                         )),
                     )
                     .unwrap();
-                let tried = Tried::new(&aggregate, batch.schema_ref());
+                let tried = Tried::new(&aggregate, batch.schema_ref(), false);
                 let found = tried.result(&[tried.over_rows(&batch)]);
                 let found = found.as_primitive::<Float64Type>().iter().next().unwrap();
                 let x = rows.iter().filter_map(|row| row.0).map(|x| (x, x)).collect::<Vec<_>>();

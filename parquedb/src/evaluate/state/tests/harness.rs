@@ -2,16 +2,18 @@
 
 use crate::declare::node::{Literal, Node};
 use crate::declare::plan::{Aggregate, AggregateColumn};
+use crate::evaluate::candidates::Outlook;
 use crate::evaluate::lower::column;
 use crate::evaluate::session::delta_session;
 use crate::evaluate::state::{Mergeable, ROWS_COLUMN, State, mergeable, rows};
 use crate::evaluate::view::conform;
 use crate::testing::Random;
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::functions::core::expr_fn::least;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::prelude::cast;
 use std::fmt::Debug;
@@ -54,9 +56,9 @@ pub(super) struct Tried {
 }
 
 impl Tried {
-    pub(super) fn new(aggregate: &AggregateColumn, input: &SchemaRef) -> Self {
+    pub(super) fn new(aggregate: &AggregateColumn, input: &SchemaRef, may_lose_rows: bool) -> Self {
         let schema = DFSchema::try_from(Arc::clone(input)).unwrap();
-        let Mergeable { mut states, result, .. } = mergeable(aggregate, &schema).unwrap();
+        let Mergeable { mut states, result, .. } = mergeable(aggregate, &schema, may_lose_rows).unwrap();
         states.push(rows());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Self { states, result, runtime }
@@ -64,6 +66,15 @@ impl Tried {
 
     pub(super) fn invertible(&self) -> bool {
         self.states.iter().all(|state| state.negate.is_some())
+    }
+
+    pub(super) fn keeps_candidates(&self) -> bool {
+        self.states.iter().any(|state| state.candidates.is_some())
+    }
+
+    /// Whether candidates cannot run out.
+    pub(super) fn lasts_always(&self) -> bool {
+        self.states.iter().filter_map(|state| state.candidates.as_ref()).all(|kept| kept.last_always)
     }
 
     fn run(&self, plan: LogicalPlan) -> RecordBatch {
@@ -100,12 +111,32 @@ impl Tried {
         self.stored(plan.build().unwrap())
     }
 
-    /// One state of each group.
-    pub(super) fn merge(&self, states: &[RecordBatch]) -> RecordBatch {
+    fn merged(&self, states: &[RecordBatch]) -> LogicalPlanBuilder {
         let all = concat_batches(&self.stored_schema(), states).unwrap();
         let merges = self.states.iter().map(|state| state.merge.clone().alias(state.field.name()));
-        let plan = LogicalPlanBuilder::from(scan(&all)).aggregate([column("g")], merges).unwrap();
+        LogicalPlanBuilder::from(scan(&all)).aggregate([column("g")], merges).unwrap()
+    }
+
+    /// One state of each group, as it is stored.
+    pub(super) fn merge(&self, states: &[RecordBatch]) -> RecordBatch {
+        let kept = self.states.iter().map(|state| state.kept().alias(state.field.name()));
+        let plan = self.merged(states).project([column("g")].into_iter().chain(kept)).unwrap();
         self.stored(plan.build().unwrap())
+    }
+
+    /// What the states of each group allow, by group.
+    pub(super) fn outlooks(&self, states: &[RecordBatch]) -> Vec<(i64, Outlook)> {
+        let all = concat_batches(&self.stored_schema(), states).unwrap();
+        let kept = self.states.iter().filter_map(|state| Some((state, state.candidates.as_ref()?)));
+        let (lists, outlooks): (Vec<_>, Vec<_>) = kept
+            .map(|(state, kept)| (kept.list.clone().alias(state.field.name()), kept.outlook.clone()))
+            .unzip();
+        let plan = LogicalPlanBuilder::from(scan(&all)).aggregate([column("g")], lists).unwrap();
+        let plan = plan.project([column("g"), least(outlooks)]).unwrap();
+        let found = self.run(plan.build().unwrap());
+        let groups = found.column(0).as_primitive::<Int64Type>().values().iter();
+        let numbers = found.column(1).as_primitive::<Int8Type>().values().iter();
+        groups.zip(numbers).map(|(group, number)| (*group, Outlook::of(*number))).collect()
     }
 
     /// The states that take these back.
@@ -119,8 +150,8 @@ impl Tried {
 
     /// The result of each group that has rows, by group.
     pub(super) fn result(&self, states: &[RecordBatch]) -> ArrayRef {
-        let merged = self.merge(states);
-        let plan = LogicalPlanBuilder::from(scan(&merged))
+        let plan = self
+            .merged(states)
             .filter(column(ROWS_COLUMN).gt(lit(0_i64)))
             .unwrap()
             .sort([column("g").sort(true, false)])
@@ -139,8 +170,21 @@ impl Tried {
         columns: impl Fn(&[T]) -> Vec<(Field, ArrayRef)>,
         expected: impl Fn(&[T]) -> String,
     ) {
+        for may_lose_rows in [false, true] {
+            Self::check_kept(aggregate, may_lose_rows, seed, rows, &columns, &expected);
+        }
+    }
+
+    fn check_kept<T: Clone + Debug>(
+        aggregate: &AggregateColumn,
+        may_lose_rows: bool,
+        seed: u64,
+        rows: &[T],
+        columns: &impl Fn(&[T]) -> Vec<(Field, ArrayRef)>,
+        expected: &impl Fn(&[T]) -> String,
+    ) {
         let random = &mut Random::new(seed);
-        let context = format!("seed {seed}, {aggregate:?}");
+        let context = format!("seed {seed}, {aggregate:?}, may lose rows: {may_lose_rows}");
         let grouped = rows.iter().map(|row| (random.below(3) as i64, row.clone())).collect::<Vec<_>>();
         let batch = |rows: &[(i64, T)]| {
             let groups: Int64Array = rows.iter().map(|(group, _)| *group).collect();
@@ -153,7 +197,11 @@ impl Tried {
             }
             RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
         };
-        let tried = Self::new(aggregate, batch(&[]).schema_ref());
+        let tried = Self::new(aggregate, batch(&[]).schema_ref(), may_lose_rows);
+        if may_lose_rows && !tried.keeps_candidates() {
+            // The same as before.
+            return;
+        }
         let truth = |rows: &[(i64, T)]| {
             (0..3)
                 .map(|group| {
@@ -182,7 +230,7 @@ impl Tried {
         same_states(&once, &tried.merge(std::slice::from_ref(&whole)), &context);
         same_states(&tried.merge(std::slice::from_ref(&once)), &once, &context);
 
-        if tried.invertible() {
+        if tried.invertible() && !tried.keeps_candidates() {
             let (removed, kept) = shuffled.split_at(random.below(shuffled.len() as u64 + 1) as usize);
             let mut parts = pieces;
             parts.extend(
@@ -211,7 +259,6 @@ pub(super) fn shown(values: &ArrayRef) -> Vec<String> {
 }
 
 fn show(values: &ArrayRef, index: usize) -> String {
-    use arrow::array::AsArray;
     use arrow::datatypes::{Float32Type, Float64Type};
     if values.is_null(index) {
         return "null".to_owned();
@@ -237,7 +284,7 @@ fn same_states(left: &RecordBatch, right: &RecordBatch, context: &str) {
     assert_eq!(sorted(left), sorted(right), "{context}");
 }
 
-fn shuffle<T>(mut items: Vec<T>, random: &mut Random) -> Vec<T> {
+pub(super) fn shuffle<T>(mut items: Vec<T>, random: &mut Random) -> Vec<T> {
     for index in (1..items.len()).rev() {
         items.swap(index, random.below(index as u64 + 1) as usize);
     }

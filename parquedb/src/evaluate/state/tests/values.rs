@@ -1,6 +1,6 @@
 //! Aggregates over the distinct values of a group, and sketches.
 
-use super::harness::{Tried, of, seeds, with};
+use super::harness::{Tried, by, of, seeds, with};
 use crate::declare::node::Literal;
 use crate::declare::plan::Aggregate;
 use crate::testing::Random;
@@ -110,7 +110,7 @@ fn quantiles_are_within_one_percent() {
                 let batch =
                     RecordBatch::try_from_iter_with_nullable([("g", groups, false), ("x", values, true)])
                         .unwrap();
-                let tried = Tried::new(&aggregate, batch.schema_ref());
+                let tried = Tried::new(&aggregate, batch.schema_ref(), false);
                 let result = tried.result(&[tried.over_rows(&batch)]);
                 let shown = super::harness::shown(&result)[0].clone();
                 let mut sorted = rows.iter().flatten().copied().collect::<Vec<_>>();
@@ -132,5 +132,36 @@ fn quantiles_are_within_one_percent() {
                 shown
             });
         }
+    }
+}
+
+#[test]
+fn sums_by_key_are_those_of_the_keys_that_have_values() {
+    type Row = (Option<String>, Option<i64>);
+    for seed in seeds(3) {
+        let random = &mut Random::new(seed);
+        let row = |random: &mut Random| -> Row {
+            let key = (!random.one_in(5)).then(|| random.pick(&["", "a", "b", "ä"]).to_string());
+            (key, (!random.one_in(5)).then(|| *random.pick(&[0, 1, -1, i64::MAX / 64, i64::MIN / 64])))
+        };
+        let rows = (0..random.below(60)).map(|_| row(random)).collect::<Vec<_>>();
+        let columns = |rows: &[Row]| -> Vec<(Field, ArrayRef)> {
+            let x: Int64Array = rows.iter().map(|row| row.1).collect();
+            let t: StringArray = rows.iter().map(|row| row.0.clone()).collect();
+            vec![
+                (Field::new("x", DataType::Int64, true), Arc::new(x)),
+                (Field::new("t", DataType::Utf8, true), Arc::new(t)),
+            ]
+        };
+        Tried::check(&by(Aggregate::SumMap), seed, &rows, columns, |rows| {
+            let mut sums = BTreeMap::new();
+            for (key, value) in rows {
+                if let (Some(key), Some(value)) = (key, value) {
+                    *sums.entry(key).or_insert(0) += value;
+                }
+            }
+            let entries = sums.iter().map(|(key, sum)| format!("{key}: {sum}"));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+        });
     }
 }

@@ -1,0 +1,14 @@
+#[path = "support/tail.rs"]
+mod tail;
+#[allow(unused_imports)]
+use tail::*;
+
+views! {
+    pub Metrics: {
+        $from: TailEvents,
+        $groupBy: [script_name],
+        $compute: { time: $sumMap(retries) },
+    }
+}
+
+fn main() {}
