@@ -28,9 +28,6 @@ use std::sync::atomic::Ordering;
 /// Whether views look up rows of other members.
 const JOINS: bool = true;
 
-/// Whether an unnest may keep rows without elements.
-const KEEP_EMPTY: bool = false;
-
 fn seeds(count: u64) -> Range<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect(name));
     let first = number("PARQUEDB_SEED").unwrap_or(1);

@@ -14,6 +14,12 @@ pub(super) enum Takes {
     Of(&'static Type),
     /// Any value, and another one to order by.
     Ordered,
+    /// Two numbers.
+    TwoNumbers,
+    /// A map from text to integers.
+    Sums,
+    /// An integer, and a text to add it by.
+    ByKey,
 }
 
 /// What an aggregate gives.
@@ -31,6 +37,9 @@ pub(super) enum Gives {
     /// A list of what it takes.
     List,
     Counts,
+    /// A list of floats; null of nothing.
+    Floats,
+    Sums,
 }
 
 /// How it is computed: `{x}` is the value, or null where an inner filter leaves the row out.
@@ -96,6 +105,11 @@ const KINDS: &[Kind] = &[
     kind("arg_max", Takes::Ordered, Gives::SameOrNull, Truth::Fold(fold::arg_max)),
     kind("uniq", Takes::Any, Gives::Count, Truth::NearSql("count(DISTINCT {x})", 0.05, 1.0)),
     with("quantile", "[{\"float\":0.5}]", Takes::Number, Gives::Float, Truth::Near(fold::middle_float, 0.01, 0.0)),
+    with("quantiles", "[{\"float\":0.5},{\"float\":0.9}]", Takes::Number, Gives::Floats,
+        Truth::Near(fold::two_quantiles, 0.01, 0.0)),
+    kind("corr", Takes::TwoNumbers, Gives::Float, Truth::Near(fold::correlation, 1e-9, 1e-9)),
+    kind("sum_map", Takes::Sums, Gives::Sums, Truth::Fold(fold::sums_by_key)),
+    kind("sum_map", Takes::ByKey, Gives::Sums, Truth::Fold(fold::sums_by_key)),
     with("quantile_exact", "[{\"float\":0.5}]", Takes::Any, Gives::SameOrNull, Truth::Fold(fold::middle)),
     with("top_k", "[{\"int\":2}]", Takes::Any, Gives::List, Truth::Fold(fold::top_two)),
     kind("collect", Takes::Any, Gives::List, Truth::Fold(fold::collect)),

@@ -28,6 +28,8 @@ pub(super) struct Condition {
 pub(super) struct Scope {
     pub(super) columns: Vec<Expression>,
     records: Vec<Condition>,
+    /// Maps from text to integers.
+    pub(super) maps: Vec<Expression>,
     /// Lists with their sizes in SQL.
     pub(super) lists: Vec<(Expression, Field, String)>,
 }
@@ -51,6 +53,7 @@ impl Scope {
             summable: !inexact.contains(&flat.sql),
         };
         self.columns.extend(shape.scalars.iter().map(expression));
+        self.maps.extend(shape.maps.iter().map(expression));
         self.records.extend(shape.records.iter().map(|flat| Condition {
             node: Node::Call(Function::Exists, vec![rooted(&flat.node, root)]),
             sql: format!("coalesce({}, false)", sql(flat)),
@@ -72,7 +75,7 @@ impl Scope {
 
     /// A random value of a random type that some column has.
     pub(super) fn any(&self, random: &mut Random, depth: u32) -> Expression {
-        let types = SCALARS.iter().filter(|of| self.has(of)).collect::<Vec<_>>();
+        let types = SCALARS.iter().chain([&Type::Index]).filter(|of| self.has(of)).collect::<Vec<_>>();
         let of = if types.is_empty() { &Type::Int } else { *random.pick(&types) };
         self.value(random, of, depth)
     }
@@ -116,6 +119,7 @@ impl Scope {
         let value = self.value(random, of, depth);
         let nullable = value.nullable;
         match of {
+            Type::Index => value,
             Type::Int => {
                 let other = self.value(random, of, depth);
                 let either = nullable || other.nullable;
@@ -335,6 +339,8 @@ fn constant(random: &mut Random, of: &Type) -> (Literal, String) {
     match of.random(random) {
         Value::Int(value) => (Literal::Int(value), format!("({value})")),
         Value::Float(value) if value.is_nan() => (Literal::Float(0.0), "(0.0)".to_owned()),
+        // A constant may be a negative zero.
+        Value::Float(0.0) => (Literal::Float(*random.pick(&[0.0, -0.0])), "(0.0)".to_owned()),
         Value::Float(value) => (Literal::Float(value), format!("({value:?})")),
         Value::Text(value) => (Literal::Text(value.clone()), format!("'{value}'")),
         Value::Bool(value) => (Literal::Bool(value), value.to_string()),

@@ -132,3 +132,46 @@ pub(super) fn stddev(rows: &Pairs) -> Value {
         other => other,
     }
 }
+
+pub(super) fn two_quantiles(rows: &Pairs) -> Value {
+    let quantiles = [0.5, 0.9].map(|quantile| float(&rank(rows, quantile)));
+    match quantiles {
+        [Some(middle), Some(high)] => Value::List(vec![Value::Float(middle), Value::Float(high)]),
+        _ => Value::Null,
+    }
+}
+
+/// Pearson's coefficient. The sums are exact as those of the variance.
+pub(super) fn correlation(rows: &Pairs) -> Value {
+    let pairs = rows.iter().filter_map(|(x, y)| Some((float(x)?, float(y)?))).collect::<Vec<_>>();
+    let n = pairs.len() as f64;
+    let sum = |of: &dyn Fn(&(f64, f64)) -> f64| pairs.iter().map(of).sum::<f64>();
+    let (x, y) = (sum(&|pair| pair.0), sum(&|pair| pair.1));
+    let (xx, yy) = (sum(&|pair| pair.0 * pair.0), sum(&|pair| pair.1 * pair.1));
+    let (of_x, of_y) = (n * xx - x * x, n * yy - y * y);
+    if pairs.len() < 2 || of_x == 0.0 || of_y == 0.0 {
+        return Value::Null;
+    }
+    Value::Float((n * sum(&|pair| pair.0 * pair.1) - x * y) / (of_x.sqrt() * of_y.sqrt()))
+}
+
+/// Of maps, or of values by the keys beside them.
+pub(super) fn sums_by_key(rows: &Pairs) -> Value {
+    let mut sums = BTreeMap::new();
+    let mut add = |key: &Value, value: &Value| {
+        if let (Value::Text(key), Value::Int(value)) = (key, value) {
+            *sums.entry(key.clone()).or_insert(0) += value;
+        }
+    };
+    for (value, key) in rows {
+        match value {
+            Value::List(pairs) => pairs.iter().for_each(|pair| match pair {
+                Value::Struct(parts) => add(&parts[0], &parts[1]),
+                other => panic!("{other:?} is no pair"),
+            }),
+            value => add(key, value),
+        }
+    }
+    let pairs = sums.into_iter().map(|(key, sum)| Value::Struct(vec![Value::Text(key), Value::Int(sum)]));
+    Value::List(pairs.collect())
+}

@@ -26,6 +26,7 @@ pub(super) enum Change {
     /// The rows with the keys of these.
     Delete(Vec<Row>),
     DeleteWhere(Condition),
+    /// Sets columns to values, and adds a value to the end of each column that is a list.
     Update(Condition, Vec<(usize, Expression)>),
 }
 
@@ -169,7 +170,11 @@ async fn apply(
             let found = oracle.select(&collection.fields, rows, &condition.sql, &values).await?;
             for (row, values) in found {
                 for ((column, _), value) in assignments.iter().zip(values) {
-                    rows[row][*column] = value;
+                    match (&collection.fields[*column].of, &mut rows[row][*column]) {
+                        (Type::List(_), Value::List(elements)) => elements.push(value),
+                        (Type::List(_), list) => *list = Value::List(vec![value]),
+                        (_, old) => *old = value,
+                    }
                 }
             }
         }
@@ -305,14 +310,14 @@ fn change(random: &mut Random, collection: &Collection) -> Change {
             let mut assignments = BTreeMap::new();
             for _ in 0..1 + random.below(2) {
                 let settable = (0..collection.fields.len()).filter(|index| {
-                    !collection.key.contains(index) && collection.fields[*index].of.is_scalar()
+                    !collection.key.contains(index) && item(&collection.fields[*index]).of.is_scalar()
                 });
                 let settable = settable.collect::<Vec<_>>();
                 if settable.is_empty() {
                     break;
                 }
                 let column = *random.pick(&settable);
-                let field = &collection.fields[column];
+                let field = item(&collection.fields[column]);
                 let value = scope.value(random, &field.of, 1);
                 if value.summable && (field.nullable || !value.nullable) {
                     assignments.insert(column, value);
@@ -321,6 +326,11 @@ fn change(random: &mut Random, collection: &Collection) -> Change {
             Change::Update(condition, assignments.into_iter().collect())
         }
     }
+}
+
+/// What is set: a column, or another element of a list.
+fn item(field: &Field) -> &Field {
+    if let Type::List(item) = &field.of { item } else { field }
 }
 
 /// Random rows, with keys from a small range that is stretched by a factor.

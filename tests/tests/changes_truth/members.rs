@@ -63,6 +63,7 @@ impl Collection {
             field("tags", list(Type::Text, false), false),
             field("counts", list(Type::Int, true), true),
             field("items", list(item, false), false),
+            field("usage", Type::Sums, true),
             field("origin", origin.clone(), false),
             field("maker", origin, true),
         ];
@@ -116,6 +117,8 @@ pub(super) struct Shape {
     pub(super) scalars: Vec<Flat>,
     /// Whether a nested record is there.
     pub(super) records: Vec<Flat>,
+    /// Maps from text to integers.
+    pub(super) maps: Vec<Flat>,
     /// The sizes of lists, with the lists' nodes.
     pub(super) lists: Vec<(Flat, Field)>,
 }
@@ -148,10 +151,28 @@ impl Shape {
         shape
     }
 
+    /// The position of that element.
+    pub(super) fn of_index(keeps_empty: bool) -> Self {
+        let mut shape = Self::default();
+        shape.add(Flat {
+            sql: "element_index".to_owned(),
+            node: Node::ElementIndex,
+            of: Type::Index,
+            nullable: keeps_empty,
+            path: Vec::new(),
+        });
+        shape
+    }
+
     /// Leaves out columns and what is in them.
     pub(super) fn hide(&mut self, columns: &[(String, f64, f64)]) {
-        let is_shown = |flat: &Flat| !columns.iter().any(|(name, ..)| *name == flat.sql);
+        let is_shown = |flat: &Flat| {
+            let within =
+                |name: &str| flat.sql.strip_prefix(name).is_some_and(|rest| matches!(rest, "" | "[0]" | "#"));
+            !columns.iter().any(|(name, ..)| within(name))
+        };
         self.scalars.retain(is_shown);
+        self.lists.retain(|(size, _)| is_shown(size));
     }
 
     fn add(&mut self, flat: Flat) {
@@ -185,15 +206,20 @@ impl Shape {
                 let size = Flat { sql: format!("{}#", flat.sql), of: Type::Int, path, ..flat };
                 self.lists.push((size, item));
             }
+            Type::Sums => self.maps.push(flat),
             _ => self.scalars.push(flat),
         }
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Flat> {
-        self.scalars.iter().chain(&self.records).chain(self.lists.iter().map(|(size, _)| size))
+        self.scalars
+            .iter()
+            .chain(&self.records)
+            .chain(&self.maps)
+            .chain(self.lists.iter().map(|(size, _)| size))
     }
 
-    /// A table of rows, given each as the records around it: its own, and the element of a list.
+    /// A table of rows, given each as the records around it: its own, the element of a list and its position.
     fn table(shapes: &[&Shape], rows: &[Vec<Value>]) -> RecordBatch {
         let flats = shapes.iter().enumerate().flat_map(|(at, shape)| shape.all().map(move |flat| (at, flat)));
         let flats = flats.collect::<Vec<_>>();
@@ -239,10 +265,12 @@ pub(super) fn unnested_table(fields: &[Field], rows: &[Row], list: &str, keeps_e
             _ => Vec::new(),
         };
         if elements.is_empty() && keeps_empty {
-            unnested.push(vec![row, Value::Null]);
+            unnested.push(vec![row, Value::Null, Value::Null]);
         } else {
-            unnested.extend(elements.into_iter().map(|element| vec![row.clone(), element]));
+            let elements = (0..).zip(elements);
+            unnested.extend(elements.map(|(index, element)| vec![row.clone(), element, Value::Int(index)]));
         }
     }
-    Shape::table(&[&shape, &Shape::of_element(item, keeps_empty)], &unnested)
+    let (element, index) = (Shape::of_element(item, keeps_empty), Shape::of_index(keeps_empty));
+    Shape::table(&[&shape, &element, &index], &unnested)
 }

@@ -2,9 +2,11 @@
 
 use super::history::{Batch, Case, Change, Model, Step};
 use super::oracle::{Oracle, table};
-use super::value::{Row, Value, from_batches, text, texts, to_batch};
+use super::value::{Field, Row, Type, Value, from_batches, text, texts, to_batch, with_negative_zeros};
 use super::view::View;
 use parquedb::declare::assignment::Assignment;
+use parquedb::declare::node::{Function, Node};
+use parquedb::declare::plan::Refresh;
 use parquedb::testing::Random;
 use parquedb::{Clock, CompactOptions, Connection, Database, ErrorKind, ManualClock, Written};
 use std::sync::Arc;
@@ -83,7 +85,8 @@ pub(super) async fn commit(db: &Connection, case: &Case, batch: &Batch) -> parqu
     }
     for (collection, change) in &batch.changes {
         let collection = &case.collections[*collection];
-        let (name, rows) = (&collection.name, |rows: &[Row]| to_batch(&collection.fields, rows));
+        let (name, rows) =
+            (&collection.name, |rows: &[Row]| to_batch(&collection.fields, &with_negative_zeros(rows)));
         match change {
             Change::Insert(new) => writing.insert_into(name, rows(new))?,
             Change::Upsert(new) => writing.upsert_into(name, rows(new))?,
@@ -91,7 +94,14 @@ pub(super) async fn commit(db: &Connection, case: &Case, batch: &Batch) -> parqu
             Change::DeleteWhere(condition) => writing.delete_where(name, condition.node.clone())?,
             Change::Update(condition, assignments) => {
                 let assign = |(column, value): &(usize, super::expression::Expression)| {
-                    Assignment::new(&collection.fields[*column].name, value.node.clone())
+                    let Field { name, of, .. } = &collection.fields[*column];
+                    let value = match of {
+                        Type::List(_) => {
+                            Node::Call(Function::Append, vec![Node::Row.field(name), value.node.clone()])
+                        }
+                        _ => value.node.clone(),
+                    };
+                    Assignment::new(name, value)
                 };
                 let assignments = assignments.iter().map(assign).collect();
                 writing.update_where(name, condition.node.clone(), assignments)?
@@ -157,7 +167,14 @@ impl Run {
             }
             Step::Maintain => {
                 self.clock.advance(3_600_000_000);
-                self.db.maintain().await.map(|_| ()).map_err(failed)
+                self.db.maintain().await.map_err(failed)?;
+                // An hour has passed, so all that are scheduled are due.
+                for at in 0..self.case.views.len() {
+                    if let Refresh::Scheduled { .. } = self.case.views[at].definition.refresh {
+                        self.absorbed[at] = self.now();
+                    }
+                }
+                Ok(())
             }
             Step::Expire { hours } => {
                 self.clock.advance(i64::from(*hours) * 3_600_000_000);
@@ -355,11 +372,19 @@ fn same(view: &View, read: &[Row], expected: &[Row]) -> bool {
         Value::Float(value) => Some(*value),
         _ => None,
     };
-    let is_near = |left: &Value, right: &Value, part: f64, apart: f64| match (number(left), number(right)) {
-        (Some(left), Some(right)) if left.is_finite() && right.is_finite() => {
-            (left - right).abs() <= right.abs() * part + apart
+    let is_near_number =
+        |left: &Value, right: &Value, part: f64, apart: f64| match (number(left), number(right)) {
+            (Some(left), Some(right)) if left.is_finite() && right.is_finite() => {
+                (left - right).abs() <= right.abs() * part + apart
+            }
+            (left, right) => format!("{left:?}") == format!("{right:?}"),
+        };
+    let is_near = |left: &Value, right: &Value, part: f64, apart: f64| match (left, right) {
+        (Value::List(left), Value::List(right)) => {
+            let mut pairs = left.iter().zip(right);
+            left.len() == right.len() && pairs.all(|(left, right)| is_near_number(left, right, part, apart))
         }
-        (left, right) => format!("{left:?}") == format!("{right:?}"),
+        (left, right) => is_near_number(left, right, part, apart),
     };
     let (read, expected) = (split(read), split(expected));
     read.len() == expected.len()

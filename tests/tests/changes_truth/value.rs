@@ -1,7 +1,7 @@
 //! Types and values of the test's own, their Arrow form, and random ones.
 
 use parquedb::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch,
     RecordBatchOptions, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use parquedb::arrow::buffer::{NullBuffer, OffsetBuffer};
@@ -17,6 +17,10 @@ pub(super) enum Type {
     Text,
     Bool,
     Time,
+    /// The position of an element: an integer that is never negative.
+    Index,
+    /// A map from text to integers; its values are lists of pairs.
+    Sums,
     List(Box<Field>),
     Struct(Vec<Field>),
 }
@@ -72,13 +76,15 @@ impl Type {
             Type::Text => DataType::Utf8,
             Type::Bool => DataType::Boolean,
             Type::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Type::Index => DataType::UInt64,
+            Type::Sums => DataType::Map(Arc::new(sums_entries()), false),
             Type::List(item) => DataType::List(Arc::new(item.arrow())),
             Type::Struct(fields) => DataType::Struct(fields.iter().map(Field::arrow).collect()),
         }
     }
 
     pub(super) fn is_scalar(&self) -> bool {
-        !matches!(self, Type::List(_) | Type::Struct(_))
+        !matches!(self, Type::Sums | Type::List(_) | Type::Struct(_))
     }
 
     /// Small values, of which many are equal. Sums of the floats are exact in any order.
@@ -91,6 +97,14 @@ impl Type {
             Type::Text => Value::Text((*random.pick(&WORDS)).to_owned()),
             Type::Bool => Value::Bool(random.one_in(2)),
             Type::Time => Value::Time(AROUND + number(random, 50) * 1_800_000_000 + number(random, 2)),
+            Type::Index => Value::Int(number(random, 3)),
+            Type::Sums => {
+                let mut keys = WORDS.to_vec();
+                keys.retain(|_| random.one_in(3));
+                let pair =
+                    |key: &str| Value::Struct(vec![Value::Text(key.to_owned()), Type::Int.random(random)]);
+                Value::List(keys.into_iter().map(pair).collect())
+            }
             Type::List(item) => Value::List((0..random.below(4)).map(|_| item.random(random)).collect()),
             Type::Struct(fields) => Value::Struct(fields.iter().map(|field| field.random(random)).collect()),
         }
@@ -104,7 +118,8 @@ impl Type {
             Type::Text => Value::Text(String::new()),
             Type::Bool => Value::Bool(false),
             Type::Time => Value::Time(0),
-            Type::List(_) => Value::List(Vec::new()),
+            Type::Index => Value::Int(0),
+            Type::Sums | Type::List(_) => Value::List(Vec::new()),
             Type::Struct(fields) => Value::Struct(fields.iter().map(Field::filler).collect()),
         }
     }
@@ -128,6 +143,29 @@ impl Type {
             Type::Text => Arc::new(scalars!(StringArray, Value::Text)),
             Type::Bool => Arc::new(scalars!(BooleanArray, Value::Bool)),
             Type::Time => Arc::new(scalars!(TimestampMicrosecondArray, Value::Time).with_timezone("UTC")),
+            Type::Index => {
+                let wide = cast(&Type::Int.array(values), &DataType::UInt64);
+                wide.unwrap()
+            }
+            Type::Sums => {
+                let maps = values.iter().map(|value| match value {
+                    Value::List(pairs) => pairs.as_slice(),
+                    _ => &[],
+                });
+                let parts = |at: usize| {
+                    let parts = maps.clone().flatten().map(move |pair| match pair {
+                        Value::Struct(parts) => parts[at].clone(),
+                        other => panic!("{other:?} is no pair"),
+                    });
+                    parts.collect::<Vec<_>>()
+                };
+                let columns = vec![Type::Text.array(&parts(0)), Type::Int.array(&parts(1))];
+                let entries = sums_entries();
+                let DataType::Struct(fields) = entries.data_type().clone() else { panic!("{entries}") };
+                let offsets = OffsetBuffer::from_lengths(maps.clone().map(<[Value]>::len));
+                let pairs = StructArray::new(fields, columns, None);
+                Arc::new(MapArray::new(Arc::new(entries), offsets, pairs, Some(valid()), false))
+            }
             Type::List(item) => {
                 let lists = values.iter().map(|value| match value {
                     Value::List(elements) => elements.as_slice(),
@@ -151,6 +189,12 @@ impl Type {
             }
         }
     }
+}
+
+fn sums_entries() -> datatypes::Field {
+    let key = datatypes::Field::new("keys", DataType::Utf8, false);
+    let value = datatypes::Field::new("values", DataType::Int64, false);
+    datatypes::Field::new("entries", DataType::Struct(vec![key, value].into()), false)
 }
 
 impl Field {
@@ -197,6 +241,10 @@ fn value_at(array: &ArrayRef, row: usize) -> Value {
             let elements = array.as_list::<i32>().value(row);
             Value::List((0..elements.len()).map(|index| value_at(&elements, index)).collect())
         }
+        DataType::Map(_, _) => {
+            let pairs: ArrayRef = Arc::new(array.as_map().value(row));
+            Value::List((0..pairs.len()).map(|index| value_at(&pairs, index)).collect())
+        }
         DataType::Struct(_) => {
             Value::Struct(array.as_struct().columns().iter().map(|column| value_at(column, row)).collect())
         }
@@ -206,6 +254,21 @@ fn value_at(array: &ArrayRef, row: usize) -> Value {
         }
         other => panic!("the test knows no values of type {other}"),
     }
+}
+
+/// The same rows, where every zero of a float in a row of an odd number is negative, which is the same.
+pub(super) fn with_negative_zeros(rows: &[Row]) -> Vec<Row> {
+    fn negative(value: &Value) -> Value {
+        match value {
+            Value::Float(0.0) => Value::Float(-0.0),
+            Value::List(values) => Value::List(values.iter().map(negative).collect()),
+            Value::Struct(values) => Value::Struct(values.iter().map(negative).collect()),
+            other => other.clone(),
+        }
+    }
+    let rows = rows.iter().enumerate();
+    rows.map(|(number, row)| if number % 2 == 1 { row.iter().map(negative).collect() } else { row.clone() })
+        .collect()
 }
 
 /// A row's text: two rows are the same if their texts are.

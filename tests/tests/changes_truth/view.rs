@@ -129,10 +129,14 @@ impl Making<'_> {
             let own = own.cloned().collect::<Vec<_>>();
             if !own.is_empty() {
                 let (list, item, path) = self.random.pick(&own).clone();
-                let keep_empty = super::KEEP_EMPTY && self.random.one_in(3);
-                let shape = Shape::of_element(&item, keep_empty);
+                let keep_empty = self.random.one_in(3);
+                let mut shape = Shape::of_element(&item, keep_empty);
+                let with_index = self.random.one_in(2);
+                if with_index {
+                    shape.scalars.extend(Shape::of_index(keep_empty).scalars);
+                }
                 self.scope.add(&shape, "r", &Node::Row, false, &[]);
-                unnest = Some(Unnest { list: list.node, keep_empty, with_index: false });
+                unnest = Some(Unnest { list: list.node, keep_empty, with_index });
                 element = Some((path, shape, keep_empty));
                 if self.random.one_in(4) {
                     self.join(true);
@@ -174,7 +178,11 @@ impl Making<'_> {
         let streams = |name: &str| self.members.iter().any(|member| member.name == name && member.streams);
         view.member.streams = plan.members().all(streams) && !self.random.one_in(3);
         if !view.member.streams {
-            view.definition.refresh = Refresh::Manual;
+            // What is scheduled absorbs what streams: of other views it would matter when they were refreshed.
+            view.definition.refresh = match plan.members().all(streams) && self.random.one_in(2) {
+                true => Refresh::Scheduled { schedule: "0 * * * *".to_owned(), tz: None },
+                false => Refresh::Manual,
+            };
         }
         view
     }
@@ -282,7 +290,15 @@ impl Making<'_> {
         for index in 0..wanted {
             let kind = *self.random.pick(&kinds);
             let Some(value) = self.argument(kind) else { continue };
-            let by = (kind.takes == Takes::Ordered).then(|| self.scope.any(self.random, 0));
+            let by = match kind.takes {
+                Takes::Ordered => Some(self.scope.any(self.random, 0)),
+                Takes::TwoNumbers => Some(self.number(0)),
+                Takes::ByKey => Some(self.scope.value(self.random, &Type::Text, 0)),
+                _ => None,
+            };
+            if kind.takes == Takes::TwoNumbers && by.as_ref().is_some_and(|by| !by.summable) {
+                continue;
+            }
             let filter = self.random.one_in(3).then(|| self.scope.condition(self.random, 1));
             let column = format!("a{index}");
             let is_folded = matches!(kind.truth, Truth::Fold(_) | Truth::Near(..));
@@ -320,6 +336,8 @@ impl Making<'_> {
                 Gives::Int => (Type::Int, true),
                 Gives::List => (list(value.of.clone()), false),
                 Gives::Counts => (list(Type::Int), false),
+                Gives::Floats => (list(Type::Float), true),
+                Gives::Sums => (Type::Sums, false),
             };
             if kind.gives == Gives::Float || !value.summable {
                 inexact.push(column.clone());
@@ -355,6 +373,11 @@ impl Making<'_> {
         }
     }
 
+    fn number(&mut self, depth: u32) -> Expression {
+        let of = self.random.pick(&[Type::Int, Type::Float]).clone();
+        self.scope.value(self.random, &of, depth)
+    }
+
     /// A random value that an aggregate takes.
     fn argument(&mut self, kind: &Kind) -> Option<Expression> {
         let depth = u32::from(self.random.one_in(3));
@@ -364,13 +387,14 @@ impl Making<'_> {
                 Expression { node, sql: "1".to_owned(), of: Type::Int, nullable: false, summable: true }
             }
             Takes::Any | Takes::Ordered => self.scope.any(self.random, depth),
-            Takes::Number => {
-                let of = self.random.pick(&[Type::Int, Type::Float]).clone();
-                self.scope.value(self.random, &of, depth)
-            }
+            Takes::Number | Takes::TwoNumbers => self.number(depth),
             Takes::Of(of) => self.scope.value(self.random, of, depth),
+            Takes::ByKey => self.scope.value(self.random, &Type::Int, depth),
+            Takes::Sums if self.scope.maps.is_empty() => return None,
+            Takes::Sums => self.random.pick(&self.scope.maps).clone(),
         };
-        (value.summable || kind.takes != Takes::Number).then_some(value)
+        let adds = matches!(kind.takes, Takes::Number | Takes::TwoNumbers);
+        (value.summable || !adds).then_some(value)
     }
 }
 
