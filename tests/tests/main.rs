@@ -28,4 +28,5 @@ mod several_writers;
 mod store_conformance;
 mod unnest;
 mod verify;
+mod view_cases;
 mod view_truth;

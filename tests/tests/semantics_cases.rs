@@ -164,7 +164,7 @@ fn time(text: &str) -> Timestamp {
 }
 
 /// Rows as text, sorted.
-fn table(batches: &[RecordBatch]) -> Vec<String> {
+pub(crate) fn table(batches: &[RecordBatch]) -> Vec<String> {
     let mut rows = Vec::new();
     for batch in batches {
         for row in 0..batch.num_rows() {
