@@ -240,9 +240,13 @@ async fn dimension(rows: i64, rounds: i64) -> Outcome {
         db.per_tier.refresh().await?;
         follows.push(started.elapsed().as_secs_f64());
     }
-    let started = Instant::now();
-    db.per_tier_again.refresh().await?;
-    let rebuilt = started.elapsed().as_secs_f64();
+    let mut builds = Vec::new();
+    for _ in 0..rounds {
+        let started = Instant::now();
+        db.per_tier_again.rebuild().await?;
+        builds.push(started.elapsed().as_secs_f64());
+    }
+    let rebuilt = median(builds);
     let mut one = db.per_tier.all().order_by(|row| row.tier.asc()).await?;
     let mut other = db.per_tier_again.all().order_by(|row| row.tier.asc()).await?;
     one.sort_by(|a, b| (&a.tier, &a.country).cmp(&(&b.tier, &b.country)));
@@ -255,7 +259,7 @@ async fn dimension(rows: i64, rounds: i64) -> Outcome {
     row(&["following for the first time".to_owned(), format!("{:.1}", follows[0] * 1e3)]);
     let follow = median(follows);
     row(&["following, median".to_owned(), format!("{:.1}", follow * 1e3)]);
-    row(&["building the view".to_owned(), format!("{:.1}", rebuilt * 1e3)]);
+    row(&["building the view, median".to_owned(), format!("{:.1}", rebuilt * 1e3)]);
     let ratio = rebuilt / follow;
     verdict("Building against following", ratio, "20 or more", ratio >= 20.0);
     Ok(())

@@ -8,6 +8,7 @@ use parquedb::store::LocalStore;
 use parquedb::{Builder, Collection, Durability, GroupCommit, Store, Timestamp, database};
 pub(crate) use report::{Folder, folder, head, is_measured, row, verdict};
 use slow::SlowDisk;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,13 +47,13 @@ pub(crate) struct Achieved {
 /// Lets inserters write 100 rows after 100 rows to a new database on disk, each insert durable before the
 /// next, for so long. Each write to the disk takes `delay` longer than it does.
 pub(crate) async fn insert(
+    folder: &Path,
     inserters: i64,
     settings: GroupCommit,
     delay: Duration,
     lasting: Duration,
 ) -> parquedb::Result<Achieved> {
-    let folder = Folder(folder("group-commit"));
-    let disk = LocalStore::new(folder.0.clone(), Durability::Sync);
+    let disk = LocalStore::new(folder.to_owned(), Durability::Sync);
     let store = Store::new(Arc::new(SlowDisk { disk, delay }), "");
     let builder: Builder<Sensors> = parquedb::Database::builder();
     let db: Sensors = builder.group_commit(settings).open_store(store).await?;
@@ -78,6 +79,7 @@ pub(crate) async fn insert(
     }
     let took = started.elapsed().as_secs_f64();
     let after = db.metrics();
+    db.close().await?;
     let rows = db.reading.all().count().await?;
     if rows != (inserts as u64 + 1) * ROWS as u64 {
         return Err(parquedb::Error::invalid(format!("{inserts} inserts, and {rows} rows are there")));
@@ -113,6 +115,8 @@ async fn compare_on(disk: &str, delay: Duration, measured: bool) -> parquedb::Re
     println!("\nInserts of {ROWS} rows on {disk}, {lasting:?} each:");
     head(&["inserters", "commits", "rows/s", "inserts per commit", "p50, ms", "p99, ms", "ratio"]);
     let mut lowest = f64::INFINITY;
+    // Deleting many files makes some file systems slow to create others for a while: not before the end.
+    let mut folders = Vec::new();
     for _ in 0..rounds {
         let mut single: f64 = 0.0;
         let runs = [
@@ -122,7 +126,9 @@ async fn compare_on(disk: &str, delay: Duration, measured: bool) -> parquedb::Re
         ];
         for (inserters, how, settings) in runs {
             let is_single = settings.max_bytes == 1;
-            let achieved = insert(inserters, settings, delay, lasting).await?;
+            let place = Folder(folder("group-commit"));
+            let achieved = insert(&place.0, inserters, settings, delay, lasting).await?;
+            folders.push(place);
             let ratio = achieved.rows_per_second / single.max(f64::MIN_POSITIVE);
             row(&[
                 inserters.to_string(),

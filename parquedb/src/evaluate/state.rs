@@ -68,6 +68,15 @@ pub(crate) struct Candidates {
     pub(crate) last_always: bool,
 }
 
+impl State {
+    /// Whether it always holds what another one holds: then one of the two is stored.
+    pub(crate) fn is_same(&self, other: &State) -> bool {
+        self.over_rows == other.over_rows
+            && self.field.data_type() == other.field.data_type()
+            && self.field.is_nullable() == other.field.is_nullable()
+    }
+}
+
 /// An aggregate's states and the result of their merge.
 #[derive(Debug, Clone)]
 pub(crate) struct Mergeable {

@@ -13,10 +13,12 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
 use arrow::datatypes::{Field, Int8Type, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, JoinType, NullEquality};
 use datafusion::functions::core::expr_fn::least;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::prelude::cast;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The plan from source rows to what the view stores for them: its rows, or, when it groups, one
@@ -288,10 +290,16 @@ pub(crate) fn stored_columns_of(view: &ViewDefinition, inputs: &Inputs) -> Resul
         field: state.field,
     };
     columns.push(state(ROWS_COLUMN, "the number of rows, which keeps the group", state::rows()));
+    let mut known = vec![state::rows()];
     for aggregate in aggregates {
         let Mergeable { states, holds, .. } =
             state::mergeable(aggregate, input.schema(), inputs.may_lose_rows)?;
-        columns.extend(states.into_iter().map(|part| state(&aggregate.name, holds, part)));
+        for part in states {
+            if !known.iter().any(|other| other.is_same(&part)) {
+                known.push(part.clone());
+                columns.push(state(&aggregate.name, holds, part));
+            }
+        }
     }
     Ok(columns)
 }
@@ -327,7 +335,7 @@ fn results_of(
     let input = prepared_rows(view, inputs)?;
     let (states, results) = all_states(aggregates, input.schema(), inputs)?;
     let mut merged = if is_merged { stored } else { merged(keys, &states, stored)? };
-    if !keys.is_empty() {
+    if !keys.is_empty() && inputs.may_lose_rows {
         // Of a group that lost its last row only states that cancel out are left.
         merged = LogicalPlanBuilder::from(merged).filter(column(ROWS_COLUMN).gt(lit(0_i64)))?.build()?;
     }
@@ -337,7 +345,12 @@ fn results_of(
             typed(result, declared(&view.schema, &aggregate.name)?, merged.schema())?.alias(&aggregate.name),
         );
     }
-    let rows = LogicalPlanBuilder::from(merged).project(rows)?;
+    let mut rows = LogicalPlanBuilder::from(merged).project(rows)?;
+    if keys.is_empty() {
+        // There is one row anyhow. DataFusion moves a condition that cannot hold, such as `n = 1 and n = 0`, below
+        // an aggregate without keys, which then has a row over nothing; it moves none below a limit.
+        rows = rows.limit(0, Some(1))?;
+    }
     let Some(having) = &view.plan.having else { return Ok(rows.build()?) };
     let condition = Scope::new(rows.schema()).condition(having)?;
     Ok(rows.filter(condition)?.build()?)
@@ -391,10 +404,28 @@ fn all_states(
     let mut results = Vec::new();
     for aggregate in aggregates {
         let Mergeable { states: own, result, .. } = state::mergeable(aggregate, input, inputs.may_lose_rows)?;
-        states.extend(own);
-        results.push(result);
+        let mut shared = HashMap::new();
+        for state in own {
+            match states.iter().find(|other| other.is_same(&state)) {
+                Some(other) => drop(shared.insert(state.field.name().clone(), other.field.name().clone())),
+                None => states.push(state),
+            }
+        }
+        results.push(with_columns_renamed(result, &shared)?);
     }
     Ok((states, results))
+}
+
+/// An expression over the same columns under other names.
+fn with_columns_renamed(expression: Expr, names: &HashMap<String, String>) -> Result<Expr> {
+    let renamed = expression.transform_up(|node| {
+        let name = match &node {
+            Expr::Column(of) => names.get(&of.name),
+            _ => None,
+        };
+        Ok(name.map_or(Transformed::no(node.clone()), |name| Transformed::yes(column(name))))
+    })?;
+    Ok(renamed.data)
 }
 
 fn named_values(columns: &[Column], input: &DFSchema, schema: &Schema) -> Result<Vec<Expr>> {

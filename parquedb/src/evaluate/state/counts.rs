@@ -31,11 +31,19 @@ fn count_where(call: &Call, name: &str, condition: Expr) -> Result<State> {
     Ok(counting(name, call.over_rows_where(count(lit(1_i64)), Some(condition))?))
 }
 
+/// How many values are not null: of those that never are the number of rows, which every group has.
+pub(super) fn count_present(call: &Call, value: Expr) -> Result<Expr> {
+    call.over(count(if call.may_be_null(&value)? { value } else { lit(1_i64) }))
+}
+
 pub(super) fn count_values(call: &Call) -> Result<Mergeable> {
     let name = call.name();
-    let counted = call.optional_value().unwrap_or_else(|| lit(1_i64));
+    let counted = match call.optional_value() {
+        Some(value) => count_present(call, value)?,
+        None => call.over(count(lit(1_i64)))?,
+    };
     Ok(Mergeable {
-        states: vec![counting(name, call.over(count(counted))?)],
+        states: vec![counting(name, counted)],
         result: coalesce(vec![column(name), lit(0_i64)]),
         holds: "a count",
     })

@@ -2,7 +2,7 @@
 //! or merges can show, and that rows can be taken back.
 
 use super::call::Call;
-use super::counts::{counting, minus};
+use super::counts::{count_present, counting, minus};
 use super::{Mergeable, State};
 use crate::declare::plan::Aggregate;
 use crate::error::Result;
@@ -33,7 +33,7 @@ pub(super) fn sum(call: &Call) -> Result<Mergeable> {
 pub(super) fn mean(call: &Call) -> Result<Mergeable> {
     let value = call.value()?;
     let (sum, values) = (call.part("sum"), call.part("count"));
-    let counted = counting(&values, call.over(count(value.clone()))?);
+    let counted = counting(&values, count_present(call, value.clone())?);
     if call.kind(&value)?.is_floating() {
         let state = exact_state(call, &sum, exact::exact_sum(call.float(value)?), None)?;
         let result = exact::exact_mean(column(&sum), column(&values));
@@ -53,7 +53,7 @@ pub(super) fn spread(call: &Call) -> Result<Mergeable> {
     let value = call.float(call.value()?)?;
     let [values, sum, squares] = ["count", "sum", "squares"].map(|part| call.part(part));
     let states = vec![
-        counting(&values, call.over(count(value.clone()))?),
+        counting(&values, count_present(call, value.clone())?),
         exact_state(call, &sum, exact::exact_sum(value.clone()), None)?,
         exact_state(call, &squares, exact::exact_sum_of_products(value.clone(), value), None)?,
     ];
