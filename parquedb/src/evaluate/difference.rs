@@ -34,6 +34,9 @@ impl Catalog {
             }
         };
         if view::keys(view).is_empty() {
+            if !has_changed(snapshot, name, seq) {
+                return Ok(Difference { plus: self.no_rows(name)?, minus: None });
+            }
             let plus = self.rows(snapshot, name)?;
             return Ok(Difference { plus, minus: Some(self.rows_as_of(snapshot, name, seq)?) });
         }
@@ -54,7 +57,8 @@ impl Catalog {
             _ => return self.stored_until(snapshot, name, seq),
         };
         if view::keys(view).is_empty() {
-            return self.no_rows(name);
+            let has_changed = has_changed(snapshot, name, seq);
+            return if has_changed { self.no_rows(name) } else { self.rows(snapshot, name) };
         }
         let changed = self.changed_groups(snapshot, view, seq)?;
         self.results(view, view::states_of_others(view, self.stored(snapshot, name)?, changed)?)
@@ -130,4 +134,9 @@ impl Catalog {
     pub(crate) fn results(&self, view: &ViewDefinition, stored: LogicalPlan) -> Result<LogicalPlan> {
         view::result_plan(view, &self.no_inputs(view)?, stored)
     }
+}
+
+/// Whether a member's table changed after a commit.
+pub(crate) fn has_changed(snapshot: &Snapshot, member: &str, seq: u64) -> bool {
+    snapshot.tables.get(member).is_some_and(|table| table.changed > seq)
 }

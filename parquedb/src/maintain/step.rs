@@ -8,7 +8,7 @@ use crate::commit::{Changes, TableRemoval, TableWrite};
 use crate::declare::definition::ViewDefinition;
 use crate::error::{Error, Result};
 use crate::evaluate::catalog::Catalog;
-use crate::evaluate::difference::Difference;
+use crate::evaluate::difference::{Difference, has_changed};
 use crate::evaluate::memory::{self, union};
 use crate::evaluate::prepare::{Inputs, Restriction};
 use crate::evaluate::view;
@@ -325,11 +325,6 @@ impl Engine<'_> {
 
 fn plans(view: &ViewDefinition, inputs: &[Inputs]) -> Result<Vec<LogicalPlan>> {
     inputs.iter().map(|inputs| view::delta_plan(view, inputs)).collect()
-}
-
-/// Whether a member's table changed after a commit.
-fn has_changed(snapshot: &Snapshot, member: &str, seq: u64) -> bool {
-    snapshot.tables.get(member).is_some_and(|table| table.changed > seq)
 }
 
 /// Whether states that the view has absorbed were merged with later ones, so that nobody can tell them apart any

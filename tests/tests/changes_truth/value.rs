@@ -248,7 +248,7 @@ fn value_at(array: &ArrayRef, row: usize) -> Value {
         DataType::Struct(_) => {
             Value::Struct(array.as_struct().columns().iter().map(|column| value_at(column, row)).collect())
         }
-        kind if kind.is_integer() => {
+        kind if kind.is_integer() || matches!(kind, DataType::Decimal128(_, 0)) => {
             let wide = cast(&array.slice(row, 1), &DataType::Int64).unwrap();
             Value::Int(wide.as_primitive::<Int64Type>().value(0))
         }
