@@ -225,9 +225,10 @@ impl Making<'_> {
             [only] => only.sql(),
             several => {
                 let columns = shape.all().chain(element.iter().flat_map(|(_, shape, _)| shape.all()));
-                let columns = columns.map(|flat| format!("\"{}\"", flat.sql)).collect::<Vec<_>>().join(", ");
+                // The source's name first: there may be no column.
+                let columns = columns.map(|flat| format!(", \"{}\"", flat.sql)).collect::<String>();
                 let part = |table: &Table| {
-                    format!("SELECT {columns}, '{}' AS \"__source\" FROM {}", table.member, table.sql())
+                    format!("SELECT '{}' AS \"__source\"{columns} FROM {}", table.member, table.sql())
                 };
                 format!("({})", several.iter().map(part).collect::<Vec<_>>().join(" UNION ALL "))
             }
