@@ -31,14 +31,22 @@ pub(super) fn correlation(count: i64, sums: &[Total; 5]) -> Option<f64> {
     if count < 2 {
         return None;
     }
+    let is_constant = |sum: usize, squares: usize| {
+        let [sum, squares] = [sum, squares].map(|at| &sums[at]);
+        let is_finite = sum.not_finite().is_none();
+        is_finite && {
+            let total = integer(sum);
+            spread(count, &total, &total, &integer(squares)).sign() != Sign::Plus
+        }
+    };
+    if is_constant(0, 2) || is_constant(1, 3) {
+        return None;
+    }
     if sums[..2].iter().any(|sum| sum.not_finite().is_some()) {
         return Some(f64::NAN);
     }
     let [x, y, xx, yy, xy] = sums.each_ref().map(integer);
     let (xx, yy) = (spread(count, &x, &x, &xx), spread(count, &y, &y, &yy));
-    if xx.sign() != Sign::Plus || yy.sign() != Sign::Plus {
-        return None;
-    }
     let root = Scaled::of(&(xx * yy)).root();
     Some(Scaled::of(&spread(count, &x, &y, &xy)).over(root).value(0).clamp(-1.0, 1.0))
 }
