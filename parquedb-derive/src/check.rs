@@ -1,5 +1,7 @@
 //! Everything that can be judged from the tokens alone.
 
+mod expand;
+
 use crate::errors::Errors;
 use crate::names::nearest;
 use crate::parse::columns::text;
@@ -21,6 +23,7 @@ pub(crate) fn check(views: Vec<View>, errors: &mut Errors) -> Vec<View> {
                 errors.at(view.name.span(), format!("view `{}` is declared twice", view.name));
                 return None;
             }
+            expand::names(&mut view, errors);
             columns(&mut view, errors);
             sources(&mut view, errors);
             ttl(&mut view, errors);
@@ -61,7 +64,7 @@ fn complete(view: &View, errors: &mut Errors) -> bool {
         );
         return false;
     }
-    if seen("where") && !seen("unnest") {
+    if seen("where") && !seen("unnest") && !seen("expand") {
         errors.at(name.span(), format!("view `{name}` has `$where` without `$unnest`: use `$filter`"));
     }
     if seen("having") && !groups {

@@ -5,6 +5,7 @@
 //! spans, each of them once. Fields are looked up in types through named constants, because
 //! rust-analyzer does not evaluate a constant argument written in place.
 
+mod expanded;
 mod passed;
 mod sources;
 mod types;

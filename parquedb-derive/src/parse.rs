@@ -3,6 +3,7 @@
 
 pub(crate) mod aggregates;
 pub(crate) mod columns;
+pub(crate) mod expand;
 pub(crate) mod expr;
 pub(crate) mod filter;
 pub(crate) mod refresh;

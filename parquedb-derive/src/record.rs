@@ -119,6 +119,7 @@ pub(crate) fn expand(record: &Record<'_>) -> TokenStream {
                 const NAME: &'static str = #name;
                 const FIELDS: &'static [&'static str] = &[#(#names),*];
                 const KEYS: &'static [u64] = &[#(#keys),*];
+                const COLUMNS: &'static [&'static str] = &[#(#stored),*];
                 type Handles<N: #private::Nullability> = #handles<N>;
                 fn handles<N: #private::Nullability>(at: #private::Node) -> #handles<N> {
                     #handles {

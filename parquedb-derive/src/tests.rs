@@ -98,6 +98,32 @@ fn unnest_with_options() {
 }
 
 #[test]
+fn rows_with_those_they_refer_to() {
+    insta::assert_snapshot!(format(crate::expand::views(
+        "pub Sold: {
+            $from: Order,
+            $expand: { customer: asOf, customer.company: live },
+            $flatten: { customer: buyer },
+        }"
+        .parse()
+        .unwrap()
+    )));
+}
+
+#[test]
+fn names_of_expansions() {
+    insta::assert_snapshot!(views(
+        "pub Named: {
+            $from: Order,
+            $expand: [customer, customer.company],
+            $flatten: { customer.company: shop },
+            $where: shop.rank > 3,
+            $select: { name: customer.name, shop: shop.name },
+        }"
+    ));
+}
+
+#[test]
 fn both_spellings_are_one_view() {
     let spelled =
         |filter: &str| views(&format!("V: {{ $from: [T, U], $filter: {filter}, $select: {{ a }} }}"));

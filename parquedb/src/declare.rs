@@ -4,6 +4,7 @@ pub mod aggregate;
 pub mod assignment;
 pub mod declared;
 pub mod definition;
+pub mod expand;
 pub mod expr;
 pub mod node;
 pub mod operand;

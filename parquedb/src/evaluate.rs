@@ -14,6 +14,7 @@ mod join;
 pub(crate) mod lower;
 pub(crate) mod map_sums;
 pub(crate) mod memory;
+pub(crate) mod past;
 pub(crate) mod pick;
 pub(crate) mod prepare;
 pub(crate) mod quantile_sketch;

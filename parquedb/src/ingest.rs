@@ -2,6 +2,7 @@
 
 mod binary;
 mod column;
+mod expanded;
 mod nested;
 mod passed;
 mod reference;
@@ -9,6 +10,7 @@ mod row;
 mod scalar;
 
 pub use column::{ColumnBuilder, ColumnReader, ColumnValue, NotOptional, Nulls};
+pub use expanded::{expanded_rows, finish_expanded};
 pub(crate) use nested::map_type;
 pub use passed::{Passed, PassedBuilder, PassedReader};
 pub use row::{Row, StructColumns, finish_struct};

@@ -112,6 +112,7 @@ pub mod __private {
     };
     pub use crate::declare::declared::{CollectionRecord, Declared};
     pub use crate::declare::definition::{CollectionDefinition, Definition, Ttl};
+    pub use crate::declare::expand::{expanded_fields, expanded_row, refers, repeated_column};
     pub use crate::declare::expr::{
         Calculated, Chosen, Difference, Expr, Handle, Mapped, NULL, TimeUnit, all, among, any, coalesce,
         concat, cond, condition, divided_by_nonzero, element, exists, expr, literal, member, not, null, part,
@@ -123,12 +124,12 @@ pub mod __private {
     pub use crate::declare::record::{FieldAt, Keyed, Record, Referable, index_of};
     pub use crate::declare::reference::{among_members, is_reference, member_row, target_has_key};
     pub use crate::declare::shape::{NotNull, Nullability, Nullable, Shape, Unknown};
-    pub use crate::declare::sources::{MemberOf, members_are_declared, same_type, source_name};
+    pub use crate::declare::sources::{MemberOf, is_written, members_are_declared, same_type, source_name};
     pub use crate::declare::view::{Changes, ViewBuilder, ViewRecord, is_container};
     pub use crate::error::Result;
     pub use crate::ingest::{
         ColumnBuilder, ColumnReader, ColumnValue, NotOptional, Nulls, Passed, PassedBuilder, PassedReader,
-        Row, StructColumns, finish_struct,
+        Row, StructColumns, expanded_rows, finish_expanded, finish_struct,
     };
     pub use arrow::array::{ArrayRef, NullBufferBuilder};
     pub use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};

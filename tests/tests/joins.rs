@@ -21,6 +21,12 @@ views! {
         $groupBy: [page],
         $having: $length(page) + 1 > 3,
     }
+    /// A condition that never holds, as DataFusion finds out.
+    pub(crate) Never: {
+        $from: Hit,
+        $compute: { hits: $count(*), pages: $collect(page) },
+        $having: { pages: { $size: 1 }, $and: [{ pages: { $size: 2 } }] },
+    }
     pub(crate) Slowest: {
         $from: Busy,
         $compute: { slowest: $max(slowest) },
@@ -29,7 +35,7 @@ views! {
     }
 }
 
-database! { pub(crate) struct Web { Hit, Busy, Pages, Slowest } }
+database! { pub(crate) struct Web { Hit, Busy, Pages, Never, Slowest } }
 
 fn hit(page: &str, millis: i64) -> Hit {
     Hit { page: page.into(), millis }
@@ -42,6 +48,7 @@ async fn having_decides_over_the_rows_of_the_view() {
     assert_eq!(db.slowest.all().await.unwrap(), [], "the one group has nothing");
     db.hit.insert_many([hit("/a", 5), hit("/b", 7), hit("/health", 9), hit("/health", 9)]).await.unwrap();
     assert_eq!(db.busy.all().await.unwrap(), []);
+    assert_eq!(db.never.all().await.unwrap(), []);
     db.hit.insert_many([hit("/a", 30)]).await.unwrap();
     let busy = [Busy { page: "/a".into(), hits: 2, slowest: 30 }];
     assert_eq!(db.busy.all().await.unwrap(), busy, "a group that was too small before");

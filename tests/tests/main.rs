@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod aggregates;
+mod as_of_ingest;
 mod bad_input;
 mod candidates;
 mod changes_truth;
@@ -11,6 +12,7 @@ mod corpus;
 mod cost;
 mod decoders;
 mod end_to_end;
+mod expand;
 mod expiry;
 mod interrupted_ingest;
 mod join_traps;

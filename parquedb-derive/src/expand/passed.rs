@@ -55,6 +55,8 @@ pub(crate) fn row(view: &View, source: &Ident) -> TokenStream {
                 const NAME: &'static str = #record_name;
                 const FIELDS: &'static [&'static str] = <#source as #private::Record>::FIELDS;
                 const KEYS: &'static [u64] = <#source as #private::Record>::KEYS;
+                const COLUMNS: &'static [&'static str] = <#source as #private::Record>::COLUMNS;
+                const EXPANDED: &'static [u64] = <#source as #private::Record>::EXPANDED;
                 type Handles<N: #private::Nullability> = <#source as #private::Record>::Handles<N>;
                 fn handles<N: #private::Nullability>(at: #private::Node) -> Self::Handles<N> {
                     <#source as #private::Record>::handles::<N>(at)
@@ -65,11 +67,11 @@ pub(crate) fn row(view: &View, source: &Ident) -> TokenStream {
             }
 
             #[automatically_derived]
-            impl<const I: usize> #private::FieldAt<I> for #name
+            impl<const I: usize, const E: usize> #private::FieldAt<I, E> for #name
             where
-                #source: #private::FieldAt<I>,
+                #source: #private::FieldAt<I, E>,
             {
-                type Type = <#source as #private::FieldAt<I>>::Type;
+                type Type = <#source as #private::FieldAt<I, E>>::Type;
             }
 
             #[automatically_derived]

@@ -1,5 +1,6 @@
 //! The sources of a view: their names in its expansion, and what several of them must have in common.
 
+use super::passed::passes;
 use super::types::{Scope, target};
 use super::view::without_span;
 use crate::names;
@@ -27,6 +28,12 @@ pub(crate) fn members(view: &View, scope: &mut Scope) -> TokenStream {
             if !holders.contains(&holder) {
                 holders.push(holder);
             }
+        }
+    }
+    if passes(view) {
+        for expansion in &view.expand {
+            let new = scope.expanded(&expansion.path).into_iter().filter(|holder| !holders.contains(holder));
+            holders.extend(new.collect::<Vec<_>>());
         }
     }
     let sources = std::iter::once(scope.source()).chain(others(view, scope));
@@ -78,13 +85,19 @@ fn shared_fields(view: &View, scope: &Scope, path: &Path, other: &Ident) -> Toke
                     ::parquedb::__private::index_of(<#first as ::parquedb::__private::Record>::KEYS, #key);
                 const __OTHER: usize =
                     ::parquedb::__private::index_of(<#other as ::parquedb::__private::Record>::KEYS, #key);
-                const __BOTH: bool = __FIRST != 65535 && __OTHER != 65535;
+                const __FIRST_EXPANDED: usize =
+                    ::parquedb::__private::index_of(<#first as ::parquedb::__private::Record>::EXPANDED, #key);
+                const __OTHER_EXPANDED: usize =
+                    ::parquedb::__private::index_of(<#other as ::parquedb::__private::Record>::EXPANDED, #key);
+                const __IN_FIRST: bool = __FIRST != 65535 || __FIRST_EXPANDED != 65535;
+                const __IN_OTHER: bool = __OTHER != 65535 || __OTHER_EXPANDED != 65535;
+                const __BOTH: bool = __IN_FIRST && __IN_OTHER;
                 #[allow(non_camel_case_types, dead_code)]
                 struct #field;
-                ::std::assert!(__FIRST == 65535 || __OTHER != 65535, #missing);
+                ::std::assert!(!__IN_FIRST || __IN_OTHER, #missing);
                 ::parquedb::__private::same_type::<
-                    <#first as ::parquedb::__private::FieldAt<__FIRST>>::Type,
-                    <#other as ::parquedb::__private::FieldAt<__OTHER>>::Type,
+                    <#first as ::parquedb::__private::FieldAt<__FIRST, __FIRST_EXPANDED>>::Type,
+                    <#other as ::parquedb::__private::FieldAt<__OTHER, __OTHER_EXPANDED>>::Type,
                     #field,
                     __BOTH,
                 >();

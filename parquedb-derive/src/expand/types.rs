@@ -286,6 +286,14 @@ impl<'a> Scope<'a> {
         holders
     }
 
+    /// The names of the types of everything that an expansion looks into, the reference last.
+    pub(crate) fn expanded(&mut self, path: &FieldPath) -> Vec<Ident> {
+        let before = std::mem::replace(&mut self.unnested, false);
+        let types = self.steps(path).1;
+        self.unnested = before;
+        types
+    }
+
     /// The type at the end of a path, and the names of the types at all of its steps.
     fn steps(&mut self, path: &FieldPath) -> (TokenStream, Vec<Ident>) {
         let mut types = Vec::new();
@@ -329,6 +337,7 @@ impl<'a> Scope<'a> {
                         Some(current) => quote!(<#current as ::parquedb::__private::Shape>::Inner),
                     };
                     let index = self.name(&format!("I{}", self.aliases.len()));
+                    let expansion = self.name(&format!("E{}", self.aliases.len()));
                     let hash = names::field_key(&text);
                     let container = current.as_ref().map(|current| self.container(current, &before, &text));
                     let lookup = quote! {
@@ -337,8 +346,16 @@ impl<'a> Scope<'a> {
                         #[allow(non_upper_case_globals, dead_code)]
                         const #index: usize =
                             ::parquedb::__private::index_of(<#owner as ::parquedb::__private::Record>::KEYS, #hash);
+                        #[doc(hidden)]
+                        #[allow(non_upper_case_globals, dead_code)]
+                        const #expansion: usize = ::parquedb::__private::index_of(
+                            <#owner as ::parquedb::__private::Record>::EXPANDED, #hash
+                        );
                     };
-                    (quote!(<#owner as ::parquedb::__private::FieldAt<#index>>::Type), Some(lookup))
+                    (
+                        quote!(<#owner as ::parquedb::__private::FieldAt<#index, #expansion>>::Type),
+                        Some(lookup),
+                    )
                 }
                 Step::At(position) => {
                     key += &FieldPath(vec![step.clone()]).text();

@@ -1,5 +1,6 @@
 //! One view: its definition, its types, its row struct.
 
+use super::expanded;
 use super::passed::{self, passes};
 use super::sources;
 use super::types::Scope;
@@ -37,6 +38,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
         let filter = scope.value(filter);
         quote!(__plan.filter(#filter);)
     });
+    let expand = expanded::values(view, &mut scope);
     let unnest = view.unnest.as_ref().map(|unnest| {
         let reference = scope.reference(&Expr::Path(unnest.list.clone()));
         let element = element_name(&unnest.list);
@@ -116,7 +118,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
     let groups = view.group_by.is_some() || view.compute.is_some();
     let passes = passes(view);
     let finish = match (passes, groups) {
-        (true, _) => quote!(source_rows),
+        (true, _) if view.expand.is_empty() => quote!(source_rows),
         (_, true) => quote!(groups),
         _ => quote!(rows),
     };
@@ -126,9 +128,14 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
     let sources = sources::declare(view, &scope);
     let members = sources::members(view, &mut scope);
     let table = names::snake_case(&text(name));
-    let (types, types_of_rows) = (&scope.tokens, &rows.tokens);
     let aliases: Vec<_> = (0..fields.len()).map(|position| scope.name(&format!("C{position}"))).collect();
-    let row = if passes { passed::row(view, &source) } else { row(view, &fields) };
+    let checks = expanded::checks(view, &mut scope);
+    let row = match (passes, view.expand.is_empty()) {
+        (true, true) => passed::row(view, &source),
+        (true, false) => expanded::row(view, &mut scope),
+        _ => row(view, &fields),
+    };
+    let (types, types_of_rows) = (&scope.tokens, &rows.tokens);
     let types_of: Vec<_> = fields.iter().map(|field| &field.ty).collect();
     quote! {
         impl ::parquedb::__private::Declared for #name {
@@ -143,6 +150,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
                 let mut __plan = ::parquedb::__private::ViewBuilder::<#source, #name>::new();
                 #(__plan.also_from::<#others>();)*
                 #filter
+                #expand
                 #unnest
                 #condition
                 #(#values)*
@@ -154,6 +162,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
         }
         #sources
         #types
+        #checks
         #types_of_rows
         #(
             #[doc(hidden)]

@@ -136,9 +136,7 @@ const OPERATORS: [&str; 31] = [
 ];
 
 /// Parts of the language that are designed and not built.
-pub(crate) const PLANNED: [&str; 37] = [
-    "expand",
-    "flatten",
+pub(crate) const PLANNED: [&str; 35] = [
     "partitionBy",
     "orderBy",
     "limit",

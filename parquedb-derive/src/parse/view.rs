@@ -2,6 +2,7 @@
 
 use super::aggregates::Aggregate;
 use super::columns::{Column, compute, group_by, select};
+use super::expand::{Expansion, expand, flatten};
 use super::expr::{Expr, FieldPath, PLANNED, dollar, dollars, not_supported};
 use super::refresh::{Refresh, refresh};
 use super::ttl::{Ttl, ttl};
@@ -19,6 +20,10 @@ pub(crate) struct View {
     /// The sources; the row types follow from the first.
     pub(crate) from: Vec<Path>,
     pub(crate) filter: Option<Expr>,
+    /// The references whose rows are there after `$filter`.
+    pub(crate) expand: Vec<Expansion>,
+    /// Names of expansions by their paths (`$flatten`).
+    pub(crate) flatten: Vec<(FieldPath, Ident)>,
     pub(crate) unnest: Option<Unnest>,
     pub(crate) condition: Option<Expr>,
     pub(crate) select: Option<Vec<Column>>,
@@ -42,8 +47,10 @@ pub(crate) struct Unnest {
     pub(crate) index: Option<Ident>,
 }
 
-const DIRECTIVES: [&str; 10] =
-    ["from", "filter", "unnest", "where", "select", "groupBy", "compute", "having", "refresh", "ttl"];
+const DIRECTIVES: [&str; 12] = [
+    "from", "filter", "expand", "flatten", "unnest", "where", "select", "groupBy", "compute", "having",
+    "refresh", "ttl",
+];
 
 /// All views that can be recognised.
 pub(crate) fn views(tokens: TokenStream, errors: &mut Errors) -> Vec<View> {
@@ -95,6 +102,8 @@ fn view(input: ParseStream, errors: &mut Errors) -> Result<View> {
         name,
         from: Vec::new(),
         filter: None,
+        expand: Vec::new(),
+        flatten: Vec::new(),
         unnest: None,
         condition: None,
         select: None,
@@ -174,6 +183,8 @@ fn directive(view: &mut View, input: ParseStream, errors: &mut Errors) -> Result
             }
         }
         "filter" => view.filter = Some(input.parse()?),
+        "expand" => view.expand = expand(&name, input, errors)?,
+        "flatten" => view.flatten = flatten(&name, input, errors)?,
         "unnest" => {
             view.unnest = Some(if input.peek(token::Brace) {
                 unnest(&name, input, errors)?

@@ -12,6 +12,20 @@ impl View {
         self.filter.iter().chain(&self.condition).chain(columns).chain(aggregates)
     }
 
+    /// The paths into the rows after `$filter`, to be changed.
+    pub(crate) fn paths_after_filter(&mut self) -> Vec<&mut FieldPath> {
+        let mut paths: Vec<_> = self.unnest.iter_mut().map(|unnest| &mut unnest.list).collect();
+        let columns = self.select.iter_mut().chain(&mut self.group_by).flatten();
+        let columns = columns.map(|column| &mut column.value);
+        let aggregates = self.compute.iter_mut().flatten().flat_map(|aggregate| {
+            aggregate.argument.iter_mut().chain(&mut aggregate.by).chain(&mut aggregate.filter)
+        });
+        for expression in self.condition.iter_mut().chain(columns).chain(aggregates) {
+            expression.paths_mut(&mut paths);
+        }
+        paths
+    }
+
     /// The paths into the rows of the sources, in the order of the view's steps, and whether each is over the rows
     /// after `$unnest`.
     pub(crate) fn paths(&self) -> Vec<(&FieldPath, bool)> {
@@ -86,6 +100,40 @@ impl Expr {
                 condition.walk(visit);
                 value.walk(visit);
                 otherwise.walk(visit);
+            }
+        }
+    }
+
+    /// The paths in the expression, to be changed.
+    fn paths_mut<'e>(&'e mut self, paths: &mut Vec<&'e mut FieldPath>) {
+        match self {
+            Expr::Path(path) => paths.push(path),
+            Expr::Constant(_) | Expr::Bound | Expr::Source(_) => {}
+            Expr::Tests(left, right)
+            | Expr::Compare(left, _, right, _)
+            | Expr::TextTest(left, _, right, _)
+            | Expr::Arithmetic(left, _, right, _) => {
+                left.paths_mut(paths);
+                right.paths_mut(paths);
+            }
+            // The condition of `InMembers` is over rows of another record.
+            Expr::In { value, .. }
+            | Expr::InMembers { value, .. }
+            | Expr::All { value, .. }
+            | Expr::Not(value)
+            | Expr::Exists(value, _)
+            | Expr::Regex(value, _)
+            | Expr::Size(value, _)
+            | Expr::Negate(value)
+            | Expr::TextFunction(_, value, _)
+            | Expr::Truncate(_, value) => value.paths_mut(paths),
+            Expr::And(parts) | Expr::Or(parts) | Expr::Coalesce(parts, _) | Expr::Concat(parts) => {
+                parts.iter_mut().for_each(|part| part.paths_mut(paths));
+            }
+            Expr::Cond(condition, value, otherwise, _) => {
+                condition.paths_mut(paths);
+                value.paths_mut(paths);
+                otherwise.paths_mut(paths);
             }
         }
     }

@@ -21,6 +21,8 @@ pub enum Node {
     Referred(Box<Referred>),
     /// The name of the source that the row came from, when the view has several.
     SourceName,
+    /// A record put together from other values.
+    Assembled(Box<Assembled>),
     /// A named field of a row or of a nested record; null where the record is null.
     Field(Box<Node>, String),
     /// An element of a list by its position from zero; null where there is none.
@@ -39,6 +41,11 @@ impl Node {
     /// The field `name` of this record.
     #[must_use]
     pub fn field(&self, name: &str) -> Node {
+        if let Node::Assembled(record) = self
+            && let Some((_, value)) = record.fields.iter().find(|(field, _)| field == name)
+        {
+            return value.clone();
+        }
         Node::Field(Box::new(self.clone()), name.to_owned())
     }
 
@@ -48,6 +55,7 @@ impl Node {
             Node::Referred(referred) => referred.reference.walk(visit),
             Node::Field(of, _) | Node::Index(of, _) | Node::Key(of, _) => of.walk(visit),
             Node::Call(_, arguments) => arguments.iter().for_each(|argument| argument.walk(visit)),
+            Node::Assembled(record) => record.fields.iter().for_each(|(_, value)| value.walk(visit)),
             Node::Row
             | Node::Element
             | Node::ElementIndex
@@ -71,6 +79,15 @@ pub struct Referred {
     pub key: String,
     /// Neither the reference nor one before it is optional.
     pub required: bool,
+}
+
+/// A record whose fields are values of their own. It is null where its key is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assembled {
+    /// The name of a field that is null only where the record is.
+    pub key: String,
+    /// The fields by their names.
+    pub fields: Vec<(String, Node)>,
 }
 
 /// A constant. Decimals carry their unscaled value as text, because JSON numbers lose digits.

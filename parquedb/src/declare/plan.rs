@@ -37,6 +37,18 @@ impl ViewPlan {
         self.sources.iter().map(String::as_str).chain(joined)
     }
 
+    /// The members whose changes change the view: all but those that are looked up as of ingest alone.
+    pub fn triggers(&self) -> impl Iterator<Item = &str> {
+        let live = self.joins.iter().filter(|join| !join.as_of_ingest).map(|join| join.member.as_str());
+        self.sources.iter().map(String::as_str).chain(live)
+    }
+
+    /// Whether rows are looked up as they were when the source row came.
+    #[must_use]
+    pub fn looks_back(&self) -> bool {
+        self.joins.iter().any(|join| join.as_of_ingest)
+    }
+
     /// Every expression over the rows of the sources and what they refer to.
     pub fn expressions(&self) -> impl Iterator<Item = &Node> {
         let (columns, aggregates): (&[Column], &[AggregateColumn]) = match &self.output {
@@ -73,6 +85,9 @@ pub struct Join {
     /// Rows without a counterpart do not count. Otherwise the counterpart's fields are null.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
+    /// The row is the one that was there after the commit in which the source row came, whatever became of it since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_of_ingest: bool,
     /// The reference is below the element of the view's `$unnest`: the join comes after that, and after all joins
     /// of which this is not so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

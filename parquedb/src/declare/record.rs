@@ -20,6 +20,10 @@ pub trait Record: Sized + Send + Sync + 'static {
     const FIELDS: &'static [&'static str];
     /// [`crate::__private::field_key`] of each of `FIELDS`, in the same order.
     const KEYS: &'static [u64];
+    /// The stored names of the fields, in the same order.
+    const COLUMNS: &'static [&'static str] = Self::FIELDS;
+    /// The keys of the names that a view's `$expand` adds to its source's fields.
+    const EXPANDED: &'static [u64] = &[];
     /// The struct of typed handles that closures and views look fields up in.
     type Handles<N: Nullability>;
     /// Handles for the record found at `at`.
@@ -60,8 +64,8 @@ pub trait Referable: Keyed {}
 #[diagnostic::do_not_recommend]
 impl Referable for Unknown {}
 
-/// The declared type of the `I`-th field of a record.
-pub trait FieldAt<const I: usize> {
+/// The declared type of the `I`-th field of a record, unless an expansion has the name: then of the `E`-th of these.
+pub trait FieldAt<const I: usize, const E: usize = 65535> {
     /// The field's type, or [`Unknown`] where there is no such field.
     type Type: Shape;
 }

@@ -203,7 +203,7 @@ where
 }
 
 /// The row of `T` with a key. It may be missing, whatever gives the key.
-fn found<T: Keyed>(key: Node) -> Node {
+pub(super) fn found<T: Keyed>(key: Node) -> Node {
     Node::Referred(Box::new(Referred {
         reference: key,
         member: T::NAME.to_owned(),
@@ -221,25 +221,34 @@ pub(crate) fn resolve(node: &mut Node, joins: &mut Vec<Join>, required: bool) {
         Node::Call(_, arguments) => {
             arguments.iter_mut().for_each(|argument| resolve(argument, joins, required));
         }
+        Node::Assembled(record) => {
+            record.fields.iter_mut().for_each(|(_, value)| resolve(value, joins, required));
+        }
         Node::Referred(referred) => {
             let Referred { mut reference, member, key, required: never_null } = (**referred).clone();
             resolve(&mut reference, joins, required);
             let required = required && never_null;
-            let name = match joins
-                .iter_mut()
-                .find(|join| join.reference == reference && join.member == member)
-            {
-                Some(join) => {
-                    join.required |= required;
-                    join.name.clone()
-                }
-                None => {
-                    let name = unused(path(&reference), joins);
-                    let after_unnest = is_below_element(&reference, joins);
-                    joins.push(Join { name: name.clone(), member, reference, key, required, after_unnest });
-                    name
-                }
-            };
+            let name =
+                match joins.iter_mut().find(|join| join.reference == reference && join.member == member) {
+                    Some(join) => {
+                        join.required |= required;
+                        join.name.clone()
+                    }
+                    None => {
+                        let name = unused(path(&reference), joins);
+                        let after_unnest = is_below_element(&reference, joins);
+                        joins.push(Join {
+                            name: name.clone(),
+                            member,
+                            reference,
+                            key,
+                            required,
+                            as_of_ingest: false,
+                            after_unnest,
+                        });
+                        name
+                    }
+                };
             *node = Node::Joined(name);
         }
         Node::Row

@@ -1,6 +1,6 @@
 //! What a view is computed from, as the compiler checks it.
 
-use super::declared::Declared;
+use super::declared::{CollectionRecord, Declared};
 use super::expr::Expr;
 use super::node::Node;
 use super::shape::{Shape, Unknown};
@@ -28,6 +28,20 @@ where
     V::Members: MembersOf<Db>,
 {
 }
+
+/// Records whose rows come in the commit that writes them, and keep it.
+#[diagnostic::on_unimplemented(
+    message = "`asOf` needs rows that are written, but `{Self}` is a view",
+    label = "its rows come whenever it is refreshed",
+    note = "expand the reference in a view over the collection"
+)]
+pub trait Written {}
+
+#[diagnostic::do_not_recommend]
+impl<T: CollectionRecord> Written for T {}
+
+/// Compiles only if the rows of `T` are written by the program.
+pub const fn is_written<T: Written>() {}
 
 /// The name of the source that a row of a view with several sources came from.
 #[must_use]

@@ -2,12 +2,13 @@
 
 use super::aggregate::Aggregated;
 use super::definition::{Definition, Ttl, ViewDefinition};
+use super::expand::{Refers, expanded_column};
 use super::expr::{Expr, Handle};
 use super::node::Node;
 use super::operand::{ExpiresBy, List, Predicate};
 use super::plan::{AggregateColumn, Column, Join, Output, Refresh, Unnest, ViewPlan};
 use super::record::Record;
-use super::reference::resolve;
+use super::reference::{found, resolve};
 use super::shape::{NotNull, Nullability, Nullable, Shape};
 use crate::ingest::Row;
 use std::marker::PhantomData;
@@ -20,6 +21,8 @@ use std::marker::PhantomData;
 pub struct ViewBuilder<S, V> {
     others: Vec<String>,
     filter: Option<Node>,
+    /// The references whose rows are those of the time of ingest.
+    as_of_ingest: Vec<Node>,
     unnest: Option<Unnest>,
     condition: Option<Node>,
     columns: Vec<Column>,
@@ -43,6 +46,7 @@ impl<S, V> ViewBuilder<S, V> {
         Self {
             others: Vec::new(),
             filter: None,
+            as_of_ingest: Vec::new(),
             unnest: None,
             condition: None,
             columns: Vec::new(),
@@ -105,6 +109,31 @@ impl<S, V: Row> ViewBuilder<S, V> {
         self.condition = Some(condition.node());
     }
 
+    /// The source's columns.
+    pub fn pass(&mut self)
+    where
+        S: Record,
+    {
+        for field in &S::fields() {
+            self.columns.push(Column { name: field.name().clone(), value: Node::Row.field(field.name()) });
+        }
+    }
+
+    /// The columns of the row that a reference refers to, each named with `name` before its own.
+    pub fn expand<H: Handle<Type: Refers>>(&mut self, reference: &H, name: &str) {
+        let row = found::<<H::Type as Shape>::Target>(reference.node());
+        for field in &<<H::Type as Shape>::Target as Record>::fields() {
+            let value = row.field(field.name());
+            self.columns.push(Column { name: expanded_column(name, field.name()), value });
+        }
+    }
+
+    /// Takes the row that a reference refers to as it was after the commit in which the source row came, wherever the
+    /// view looks through the reference.
+    pub fn as_of_ingest<H: Handle<Type: Refers>>(&mut self, reference: &H) {
+        self.as_of_ingest.push(reference.node());
+    }
+
     /// The next column or group key, of type `T`.
     pub fn column<T: Shape>(&mut self, value: &impl Handle<Type = T>) {
         self.columns.push(Column { name: self.next_name(), value: value.node() });
@@ -165,6 +194,14 @@ impl<S, V: Row> ViewBuilder<S, V> {
         let aggregates = self.aggregates.iter_mut().flat_map(AggregateColumn::expressions_mut);
         for node in list.chain(&mut self.condition).chain(values).chain(aggregates) {
             resolve(node, &mut joins, false);
+        }
+        for mut reference in std::mem::take(&mut self.as_of_ingest) {
+            // What it is behind may not be used, and then is not joined.
+            resolve(&mut reference, &mut joins.clone(), false);
+            joins
+                .iter_mut()
+                .filter(|join| join.reference == reference)
+                .for_each(|join| join.as_of_ingest = true);
         }
         joins.sort_by_key(|join: &Join| join.after_unnest);
         joins

@@ -31,6 +31,7 @@ impl Catalog {
         let mut catalog =
             Self { definitions, stored: BTreeMap::new(), hashes: BTreeMap::new(), views, losing };
         for (name, definition) in catalog.definitions.iter() {
+            check_columns(definition)?;
             let stored = match definition {
                 Definition::Collection(collection) => Arc::clone(&collection.schema),
                 Definition::View(view) => {
@@ -42,6 +43,7 @@ impl Catalog {
             };
             catalog.stored.insert(name.clone(), stored);
         }
+        catalog.views().try_for_each(|view| catalog.check_looks_back(view))?;
         Ok(catalog)
     }
 
@@ -144,7 +146,8 @@ impl Catalog {
 
     /// Whether rows that a view is computed from, once seen, may go again or change.
     pub(crate) fn may_lose_rows(&self, view: &ViewDefinition) -> bool {
-        !view.plan.joins.is_empty() || view.plan.sources.iter().any(|source| self.loses_rows(source))
+        view.plan.joins.iter().any(|join| !join.as_of_ingest)
+            || view.plan.sources.iter().any(|source| self.loses_rows(source))
     }
 
     /// Whether rows of a member may go, or change, which is the same.
@@ -166,6 +169,20 @@ impl Catalog {
 /// Whether all that a table holds is one file of merged states, so that each group has one.
 fn is_merged(table: &Table) -> bool {
     matches!(table.files.as_slice(), [file] if file.merged && file.live_rows() > 0) && table.inline.is_empty()
+}
+
+/// An error if two columns have one name.
+fn check_columns(definition: &Definition) -> Result<()> {
+    let mut names = BTreeSet::new();
+    let mut fields = definition.schema().fields().iter();
+    match fields.find(|field| !names.insert(field.name())) {
+        Some(field) => Err(Error::invalid(format!(
+            "`{}` has two columns `{}`: give one of them another name",
+            definition.name(),
+            field.name()
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn hash(view: &ViewDefinition, stored: &Schema) -> Result<String> {

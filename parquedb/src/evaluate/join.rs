@@ -1,24 +1,28 @@
 //! One reference of a view: the rows with what they refer to.
 
 use super::lower::{Scope, column, joined_column};
+use super::past::GONE_COLUMN;
 use super::prepare::Restriction;
+use crate::commit::snapshot::{ADDED_COLUMN, SEQ_COLUMN};
 use crate::declare::node::Node;
 use crate::declare::plan::{Join, ViewPlan};
 use crate::error::Result;
 use datafusion::common::JoinType;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use std::collections::BTreeSet;
 
 /// The column of keys to restrict a reference to.
 const RESTRICTION_COLUMN: &str = "__restriction";
 
 /// The rows, each with those columns of the member's row it refers to that the view uses. A member has one row of
-/// a key, so that no row comes out twice.
+/// a key at a time, so that no row comes out twice. With `commits`, a row that is looked up as of ingest is one that was
+/// there after the commit of the row that refers to it.
 pub(super) fn join(
     rows: LogicalPlan,
     join: &Join,
     plan: &ViewPlan,
     member: &LogicalPlan,
+    commits: bool,
 ) -> Result<LogicalPlan> {
     let mut used = BTreeSet::from([join.key.as_str()]);
     for expression in plan.expressions() {
@@ -29,10 +33,19 @@ pub(super) fn join(
             _ => {}
         });
     }
+    let back = join.as_of_ingest && commits;
+    if back {
+        used.extend([ADDED_COLUMN, GONE_COLUMN]);
+    }
+    let joined = |name: &str| column(&joined_column(&join.name, name));
+    let was_there = back.then(|| {
+        let commit = || column(SEQ_COLUMN);
+        joined(ADDED_COLUMN).lt_eq(commit()).and(commit().lt(joined(GONE_COLUMN)))
+    });
     let columns = used.into_iter().map(|name| column(name).alias(joined_column(&join.name, name)));
     let member = LogicalPlanBuilder::from(member.clone()).project(columns)?.build()?;
     let kind = if join.required { JoinType::Inner } else { JoinType::Left };
-    on_key(rows, join, member, &joined_column(&join.name, &join.key), kind)
+    on_key(rows, join, member, &joined_column(&join.name, &join.key), kind, was_there)
 }
 
 /// The rows that the restriction leaves before the join at `position` is done.
@@ -51,24 +64,25 @@ pub(super) fn restrict(
     for (keys, kind) in sets {
         let key = keys.schema().columns().into_iter().next();
         let key = key.ok_or_else(|| crate::Error::invalid("a restriction needs a column of keys"))?;
-        let key = datafusion::logical_expr::Expr::Column(key).alias(RESTRICTION_COLUMN);
+        let key = Expr::Column(key).alias(RESTRICTION_COLUMN);
         let keys = LogicalPlanBuilder::from(keys.clone()).project([key])?.build()?;
-        rows = on_key(rows, join, keys, RESTRICTION_COLUMN, kind)?;
+        rows = on_key(rows, join, keys, RESTRICTION_COLUMN, kind, None)?;
     }
     Ok(rows)
 }
 
-/// The rows joined with others by their reference. A reference that is null finds nothing.
+/// The rows joined with others by their reference, and where a condition over both holds. A reference that is null finds nothing.
 fn on_key(
     rows: LogicalPlan,
     join: &Join,
     others: LogicalPlan,
     key: &str,
     kind: JoinType,
+    condition: Option<Expr>,
 ) -> Result<LogicalPlan> {
     let reference = Scope::new(rows.schema()).value(&join.reference)?;
     let keys = (vec![reference], vec![column(key)]);
-    Ok(LogicalPlanBuilder::from(rows).join_with_expr_keys(others, kind, keys, None)?.build()?)
+    Ok(LogicalPlanBuilder::from(rows).join_with_expr_keys(others, kind, keys, condition)?.build()?)
 }
 
 #[cfg(test)]

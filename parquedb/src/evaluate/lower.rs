@@ -106,6 +106,14 @@ impl<'a> Scope<'a> {
                     None => field,
                 }
             }
+            Node::Assembled(record) => {
+                let mut parts = Vec::with_capacity(2 * record.fields.len());
+                for (name, value) in &record.fields {
+                    parts.extend([lit(name.as_str()), self.value(value)?]);
+                }
+                let key = self.value(&node.field(&record.key))?;
+                when(key.is_not_null(), core::expr_fn::named_struct(parts)).end()?
+            }
             Node::Index(of, index) => nested::array_element(self.value(of)?, lit(i64::from(*index) + 1)),
             Node::Key(of, key) => core::expr_fn::get_field(self.value(of)?, key.as_str()),
             Node::Literal(literal) => lit(scalar(literal)?),

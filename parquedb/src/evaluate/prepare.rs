@@ -3,6 +3,7 @@
 
 use super::join::{join, restrict};
 use super::lower::{ELEMENT_COLUMN, ELEMENT_INDEX_COLUMN, SOURCE_COLUMN, Scope, column};
+use crate::commit::snapshot::SEQ_COLUMN;
 use crate::declare::definition::ViewDefinition;
 use crate::declare::node::Node;
 use crate::declare::plan::Unnest;
@@ -24,6 +25,8 @@ pub(crate) struct Inputs {
     pub(crate) restriction: Option<Restriction>,
     /// Whether rows of these members, once there, may go again: how states are kept depends on it.
     pub(crate) may_lose_rows: bool,
+    /// The sources tell the commit of each row, and members that are joined as of ingest are given with their past.
+    pub(crate) commits: bool,
 }
 
 /// Keeps the rows that refer to something changed: those whose reference in one join is among some keys, while
@@ -53,6 +56,7 @@ impl Inputs {
             joined: view.plan.joins.iter().map(|join| rows(&join.member)).collect::<Result<_>>()?,
             restriction: None,
             may_lose_rows,
+            commits: false,
         })
     }
 
@@ -102,7 +106,7 @@ fn elements(rows: LogicalPlan, unnest: &Unnest) -> Result<LogicalPlan> {
 
 /// The rows of all sources, each with what it refers to, but for what the elements of an `$unnest` refer to.
 pub(crate) fn joined_rows(view: &ViewDefinition, inputs: &Inputs) -> Result<LogicalPlan> {
-    joins(view, inputs, union(view, &inputs.sources)?, false)
+    joins(view, inputs, union(view, inputs)?, false)
 }
 
 /// The rows with those they refer to, by the references before or after the `$unnest`.
@@ -115,15 +119,16 @@ fn joins(
     for (position, (step, member)) in view.plan.joins.iter().zip(&inputs.joined).enumerate() {
         if step.after_unnest == after_unnest {
             rows = restrict(rows, step, position, inputs.restriction.as_ref())?;
-            rows = join(rows, step, &view.plan, member)?;
+            rows = join(rows, step, &view.plan, member, inputs.commits)?;
         }
     }
     Ok(rows)
 }
 
 /// The rows of all sources. Of several, the columns that the view uses and the source's name.
-fn union(view: &ViewDefinition, sources: &[LogicalPlan]) -> Result<LogicalPlan> {
-    if let [only] = sources {
+fn union(view: &ViewDefinition, inputs: &Inputs) -> Result<LogicalPlan> {
+    let sources = &inputs.sources;
+    if let [only] = sources.as_slice() {
         return Ok(only.clone());
     }
     let mut used = BTreeSet::new();
@@ -135,6 +140,9 @@ fn union(view: &ViewDefinition, sources: &[LogicalPlan]) -> Result<LogicalPlan> 
                 used.insert(name.as_str());
             }
         });
+    }
+    if inputs.commits {
+        used.insert(SEQ_COLUMN);
     }
     let mut rows: Option<LogicalPlanBuilder> = None;
     for (name, source) in view.plan.sources.iter().zip(sources) {

@@ -28,7 +28,6 @@ pub(crate) fn all_rows(name: &str, schema: &SchemaRef, table: Option<&Table>) ->
 
 /// All rows of a table, each with the commit that it came in as the column [`SEQ_COLUMN`]. States that were
 /// merged came in the last one of their commits.
-#[cfg(test)]
 pub(crate) fn rows_with_commits(
     name: &str,
     schema: &SchemaRef,
@@ -59,16 +58,28 @@ pub(crate) fn rows_at(
     scan(name, Runs::new(schema, told, vec![run], Vec::new()))
 }
 
-/// The rows that came in commits after `seq`.
-pub(crate) fn rows_after(name: &str, schema: &SchemaRef, table: &Table, seq: u64) -> Result<LogicalPlan> {
+/// The rows that came in commits after `seq`; with the commit of each as the column [`SEQ_COLUMN`] if that is wanted.
+pub(crate) fn rows_after(
+    name: &str,
+    schema: &SchemaRef,
+    table: &Table,
+    seq: u64,
+    commits: bool,
+) -> Result<LogicalPlan> {
     let live = table.files.iter().cloned().map(FileRun::live);
-    part(name, schema, table, live, |run| run > seq, col(SEQ_COLUMN).gt(lit(seq)))
+    part(name, schema, table, live, |run| run > seq, col(SEQ_COLUMN).gt(lit(seq)), commits)
 }
 
-/// The rows that came in commits up to `seq`.
-pub(crate) fn rows_until(name: &str, schema: &SchemaRef, table: &Table, seq: u64) -> Result<LogicalPlan> {
+/// The rows that came in commits up to `seq`, in the same way.
+pub(crate) fn rows_until(
+    name: &str,
+    schema: &SchemaRef,
+    table: &Table,
+    seq: u64,
+    commits: bool,
+) -> Result<LogicalPlan> {
     let live = table.files.iter().cloned().map(FileRun::live);
-    part(name, schema, table, live, |run| run <= seq, col(SEQ_COLUMN).lt_eq(lit(seq)))
+    part(name, schema, table, live, |run| run <= seq, col(SEQ_COLUMN).lt_eq(lit(seq)), commits)
 }
 
 /// The same, but of the rows in files only those at some positions, by the files' paths: also those that are
@@ -84,7 +95,7 @@ pub(crate) fn rows_until_at(
         let positions = positions.get(&file.path).filter(|positions| !positions.is_empty())?;
         Some(FileRun::at(file, positions))
     });
-    part(name, schema, table, runs, |run| run <= seq, col(SEQ_COLUMN).lt_eq(lit(seq)))
+    part(name, schema, table, runs, |run| run <= seq, col(SEQ_COLUMN).lt_eq(lit(seq)), false)
 }
 
 /// The commits after `seq` whose rows a file holds, with the number of rows of each. The file is not one of
@@ -106,6 +117,7 @@ fn part(
     files: impl Iterator<Item = FileRun>,
     is_wanted: impl Fn(u64) -> bool,
     filter: Expr,
+    commits: bool,
 ) -> Result<LogicalPlan> {
     let inline = table.inline.iter().filter(|run| is_wanted(run.seq)).cloned().collect();
     let (mut whole, mut cut) = (Vec::new(), Vec::new());
@@ -119,12 +131,14 @@ fn part(
             _ => cut.push(run),
         }
     }
-    let whole = scan(name, Runs::new(schema, Told::default(), whole, inline))?;
+    let told = if commits { TOLD_COMMITS } else { Told::default() };
+    let whole = scan(name, Runs::new(schema, told, whole, inline))?;
     if cut.is_empty() {
         return Ok(whole);
     }
     let cut = scan(name, Runs::new(schema, TOLD_COMMITS, cut, Vec::new()))?;
-    let columns = schema.fields().iter().map(|field| column(field.name())).collect::<Vec<_>>();
+    let mut columns = schema.fields().iter().map(|field| column(field.name())).collect::<Vec<_>>();
+    columns.extend(commits.then(|| col(SEQ_COLUMN)));
     let cut = LogicalPlanBuilder::from(cut).filter(filter)?.project(columns.clone())?;
     Ok(cut.union(LogicalPlanBuilder::from(whole).project(columns)?.build()?)?.build()?)
 }

@@ -11,7 +11,7 @@ use crate::declare::plan::{AggregateColumn, Column, Output};
 use crate::error::{Error, ErrorKind, Result};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
-use arrow::datatypes::{Field, Int8Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Int8Type, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, JoinType, NullEquality};
@@ -449,8 +449,20 @@ fn typed_columns<'a>(fields: impl Iterator<Item = Result<&'a Field>>, input: &DF
 
 /// The expression in the field's type. A value outside of the type is an error when it is met.
 fn typed(value: Expr, field: &Field, input: &DFSchema) -> Result<Expr> {
-    let same = value.get_type(input)? == *field.data_type();
+    let same = is_same_but_for_nulls(&value.get_type(input)?, field.data_type());
     Ok(if same { value } else { cast(value, field.data_type().clone()) })
+}
+
+/// Whether two types differ at most in whether fields of records can be null, which is checked when the values are
+/// there.
+fn is_same_but_for_nulls(left: &DataType, right: &DataType) -> bool {
+    let (DataType::Struct(left_fields), DataType::Struct(right_fields)) = (left, right) else {
+        return left == right;
+    };
+    let same = |(left, right): (&FieldRef, &FieldRef)| {
+        left.name() == right.name() && is_same_but_for_nulls(left.data_type(), right.data_type())
+    };
+    left_fields.len() == right_fields.len() && left_fields.iter().zip(right_fields).all(same)
 }
 
 fn declared<'a>(schema: &'a Schema, name: &str) -> Result<&'a Field> {

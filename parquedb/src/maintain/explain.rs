@@ -171,6 +171,13 @@ fn changes(catalog: &Catalog, view: &ViewDefinition, lost: &Lost) -> Result<Vec<
     };
     changes.push(ExplainedChange { change: format!("rows of {sources} go or change"), cost: gone });
     for join in &plan.joins {
+        if join.as_of_ingest {
+            changes.push(ExplainedChange {
+                change: format!("rows of {} change, to which `{}` refers", join.member, join.name),
+                cost: "nothing: rows keep what they referred to when they came".to_owned(),
+            });
+            continue;
+        }
         let then = match groups {
             true => lost_rows(catalog, view)?,
             false => "their rows here are removed, and what they give now is added".to_owned(),

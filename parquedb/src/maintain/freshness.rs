@@ -63,7 +63,7 @@ pub(crate) fn freshness(catalog: &Catalog, snapshot: &Snapshot, name: &str) -> R
         if seen.identity != 0 && seen.identity != table.identity {
             return Ok(Freshness::invalid(format!("its source `{source}` was rebuilt")));
         }
-        if table.changed > seen.seq {
+        if table.changed > seen.seq && view.plan.triggers().any(|trigger| trigger == source) {
             state = Freshness::Stale;
         }
     }

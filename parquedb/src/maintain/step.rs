@@ -95,7 +95,7 @@ impl Engine<'_> {
 
     /// All rows of the view, from all rows that its sources have.
     pub(super) async fn build(&self, snapshot: &Snapshot, view: &ViewDefinition) -> Result<TableChange> {
-        let inputs = self.catalog.inputs(view, |name| self.catalog.rows(snapshot, name))?;
+        let inputs = self.catalog.inputs_at(snapshot, view)?;
         let plus = self.stored(view, view::delta_plan(view, &inputs)?).await?;
         Ok(TableChange { plus, minus: None, replace: true })
     }
@@ -173,7 +173,7 @@ impl Engine<'_> {
         view: &ViewDefinition,
         keys: LogicalPlan,
     ) -> Result<TableChange> {
-        let inputs = self.catalog.inputs(view, |name| self.catalog.rows(snapshot, name))?;
+        let inputs = self.catalog.inputs_at(snapshot, view)?;
         let by = view::keys(view).iter().map(|key| key.name.clone()).collect::<Vec<_>>();
         let lost = self.lost(snapshot, view)?;
         if by.is_empty() {
@@ -208,42 +208,49 @@ impl Engine<'_> {
         let catalog = self.catalog;
         let may_lose_rows = catalog.may_lose_rows(view);
         let seen = |member: &str| cursor.sources.get(member).map_or(0, |seen| seen.seq);
-        let joined = |as_of: bool| -> Result<Vec<LogicalPlan>> {
-            let joins = view.plan.joins.iter().map(|join| match as_of {
-                true => catalog.rows_as_of(snapshot, &join.member, seen(&join.member)),
-                false => catalog.rows(snapshot, &join.member),
-            });
+        let commits = view.plan.looks_back();
+        let joined = |as_of: bool, since: u64| -> Result<Vec<LogicalPlan>> {
+            let joins = view
+                .plan
+                .joins
+                .iter()
+                .map(|join| catalog.joined(snapshot, join, as_of.then(|| seen(&join.member)), since));
             joins.collect()
         };
+        // Rows that have come since look up nothing that was gone before.
+        let since = view.plan.sources.iter().map(|source| seen(source)).min().unwrap_or(0);
         let mut changed = Changed { come: Vec::new(), gone: Vec::new() };
         let (mut come, mut gone) = (Vec::new(), Vec::new());
         let (mut any_come, mut any_gone) = (false, false);
         for source in &view.plan.sources {
-            let Difference { plus, minus } = catalog.difference(snapshot, source, seen(source))?;
+            let Difference { plus, minus } =
+                catalog.source_difference(snapshot, view, source, seen(source))?;
             any_come |= has_changed(snapshot, source, seen(source));
             any_gone |= minus.is_some();
             come.push(plus);
-            gone.push(minus.map_or_else(|| catalog.no_rows(source), Ok)?);
+            gone.push(minus.map_or_else(|| catalog.no_source_rows(view, source), Ok)?);
         }
         if any_come {
             changed.come.push(Inputs {
                 sources: come,
-                joined: joined(false)?,
+                joined: joined(false, since)?,
                 restriction: None,
                 may_lose_rows,
+                commits,
             });
         }
         if any_gone {
             changed.gone.push(Inputs {
                 sources: gone,
-                joined: joined(true)?,
+                joined: joined(true, 0)?,
                 restriction: None,
                 may_lose_rows,
+                commits,
             });
         }
         let mut keys_before: Vec<(usize, LogicalPlan)> = Vec::new();
         for (index, join) in view.plan.joins.iter().enumerate() {
-            if !has_changed(snapshot, &join.member, seen(&join.member)) {
+            if join.as_of_ingest || !has_changed(snapshot, &join.member, seen(&join.member)) {
                 continue;
             }
             let member = self.changed_member(snapshot, join, seen(&join.member)).await?;
@@ -252,14 +259,18 @@ impl Engine<'_> {
                 Restriction { join: index, among: among.clone(), not_among: keys_before.clone() };
             let mut stayed = Vec::new();
             for name in &view.plan.sources {
-                stayed.push(self.referring(snapshot, name, seen(name), join, &member.keys).await?);
+                stayed.push(match commits {
+                    true => catalog.source_unchanged(snapshot, view, name, seen(name))?,
+                    false => self.referring(snapshot, name, seen(name), join, &member.keys).await?,
+                });
             }
             for (parts, as_of) in [(&mut changed.come, false), (&mut changed.gone, true)] {
-                let mut joined = joined(as_of)?;
+                let mut joined = joined(as_of, 0)?;
                 if let Some((is, was)) = &member.rows {
                     joined[index] = if as_of { was.clone() } else { is.clone() };
                 }
-                let inputs = Inputs { sources: stayed.clone(), joined, restriction: None, may_lose_rows };
+                let inputs =
+                    Inputs { sources: stayed.clone(), joined, restriction: None, may_lose_rows, commits };
                 parts.push(inputs.restricted(restriction.clone()));
             }
             keys_before.push((index, among));

@@ -104,7 +104,7 @@ impl Maintainer {
             let mut alone = Vec::new();
             let mut others = Vec::new();
             for Streaming { name, prepared } in level {
-                let mut members = self.catalog.view(name)?.plan.members();
+                let mut members = self.catalog.view(name)?.plan.triggers();
                 if !members.any(|member| building.touched.contains(member))
                     || freshness(&self.catalog, snapshot, name)? != Freshness::Fresh
                 {

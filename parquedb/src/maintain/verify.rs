@@ -115,9 +115,8 @@ pub(crate) async fn verify(
         ));
     }
     let lost = engine.lost(snapshot, definition)?;
-    let inputs = catalog.inputs(definition, |member| {
-        let seen = cursor.sources.get(member).map_or(0, |source| source.seq);
-        catalog.rows_as_of(snapshot, member, seen)
+    let inputs = catalog.inputs_as_of(snapshot, definition, |member| {
+        cursor.sources.get(member).map_or(0, |source| source.seq)
     })?;
     let wanted = match sample {
         Some(groups) if !view::keys(definition).is_empty() => {

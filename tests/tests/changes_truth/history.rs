@@ -64,6 +64,10 @@ pub(super) struct Model {
     pub(super) rows: BTreeMap<String, Arc<Vec<Row>>>,
     /// What has expired, which views still count.
     pub(super) expired: BTreeMap<String, Arc<Vec<Row>>>,
+    /// The positions of the columns of their keys.
+    keys: Arc<BTreeMap<String, Vec<usize>>>,
+    /// The commit that made it so. Several batches may be in one.
+    pub(super) seq: u64,
     ids: BTreeSet<String>,
 }
 
@@ -72,7 +76,15 @@ impl Model {
         let fields = collections.iter().map(|of| (of.name.clone(), of.fields.clone()));
         let rows = collections.iter().map(|of| (of.name.clone(), Arc::default()));
         let rows: BTreeMap<_, _> = rows.collect();
-        Self { fields: Arc::new(fields.collect()), expired: rows.clone(), rows, ids: BTreeSet::new() }
+        let keys = collections.iter().map(|of| (of.name.clone(), of.key.clone()));
+        Self {
+            fields: Arc::new(fields.collect()),
+            expired: rows.clone(),
+            rows,
+            keys: Arc::new(keys.collect()),
+            seq: 0,
+            ids: BTreeSet::new(),
+        }
     }
 
     /// The model after rows have expired at a time.
@@ -98,6 +110,47 @@ impl Model {
         match self.expired[collection].as_slice() {
             [] => Arc::clone(&self.rows[collection]),
             expired => Arc::new(self.rows[collection].iter().chain(expired).cloned().collect()),
+        }
+    }
+
+    /// All rows that a collection ever had, up to the last of some models: each with the commits in which it came
+    /// and went. Those that are there come first, in their order.
+    pub(super) fn past(versions: &[Self], name: &str) -> Vec<(Row, i64, i64)> {
+        let mut there: BTreeMap<String, (Row, i64)> = BTreeMap::new();
+        let mut gone = Vec::new();
+        for (at, version) in versions.iter().enumerate() {
+            if versions.get(at + 1).is_some_and(|next| next.seq == version.seq) {
+                continue;
+            }
+            let seq = i64::try_from(version.seq).unwrap();
+            let mut before = std::mem::take(&mut there);
+            for (number, row) in version.rows[name].iter().enumerate() {
+                let id = version.identity(name, number, row);
+                let came = match before.remove(&id) {
+                    Some((old, came)) if text(&old) == text(row) => came,
+                    Some((old, came)) => {
+                        gone.push((old, came, seq));
+                        seq
+                    }
+                    None => seq,
+                };
+                there.insert(id, (row.clone(), came));
+            }
+            gone.extend(before.into_values().map(|(row, came)| (row, came, seq)));
+        }
+        let last = versions.last().unwrap();
+        let rows = last.rows[name].iter().enumerate().map(|(number, row)| {
+            let (row, came) = there.remove(&last.identity(name, number, row)).unwrap();
+            (row, came, i64::MAX)
+        });
+        rows.collect::<Vec<_>>().into_iter().chain(gone).collect()
+    }
+
+    /// What stays the same of a row that changes. Rows without a key only come, one after the other.
+    fn identity(&self, name: &str, number: usize, row: &Row) -> String {
+        match self.keys[name].as_slice() {
+            [] => number.to_string(),
+            key => text(&key.iter().map(|at| row[*at].clone()).collect()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::history::Model;
 use super::members::{flat_table, unnested_table};
-use super::value::{Field, Row, Value, from_batches, to_batch};
+use super::value::{Field, Row, Type, Value, field, from_batches, to_batch};
 use super::view::{Table, View};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::future::{BoxFuture, FutureExt};
@@ -88,7 +88,19 @@ impl Oracle {
         if view.passes {
             let source = &view.definition.plan.sources[0];
             let source = self.rows(views, versions, source, version).await?;
-            return Ok(rows.iter().map(|row| source[number(&row[0])].clone()).collect());
+            let mut passed = rows.iter().map(|row| source[number(&row[0])].clone()).collect::<Vec<_>>();
+            for (at, table) in view.expanded.iter().enumerate() {
+                let fields = versions[version].fields[&table.member].len();
+                // Rows that are there have the same numbers in both kinds of tables.
+                let found = Model::past(&versions[..=version], &table.member);
+                for (row, numbers) in passed.iter_mut().zip(&rows) {
+                    match &numbers[at + 1] {
+                        Value::Null => row.extend(vec![Value::Null; fields]),
+                        found_at => row.extend(found[number(found_at)].0.clone()),
+                    }
+                }
+            }
+            return Ok(passed);
         }
         let list = |value: Value| match value {
             Value::List(values) => values,
@@ -119,13 +131,28 @@ impl Oracle {
             return Ok(());
         }
         let rows = self.rows(views, versions, &table.member, version).await?;
-        let fields = match views.iter().find(|view| view.member.name == table.member) {
-            Some(view) => &view.member.fields,
-            None => &versions[version].fields[&table.member],
+        let (fields, rows) = match views.iter().find(|view| view.member.name == table.member) {
+            Some(view) => (view.member.fields.clone(), rows.as_ref().clone()),
+            // Nothing is looked up where rows expire.
+            None if !versions[version].expired[&table.member].is_empty() => {
+                (versions[version].fields[&table.member].clone(), rows.as_ref().clone())
+            }
+            None => {
+                // Every row of a collection tells when it came.
+                let mut fields = versions[version].fields[&table.member].clone();
+                fields.extend(["__came", "__went"].map(|name| field(name, Type::Int, false)));
+                let past = Model::past(&versions[..=version], &table.member).into_iter();
+                let past = past.filter(|(.., went)| table.past || *went == i64::MAX);
+                let rows = past.map(|(mut row, came, went)| {
+                    row.extend([Value::Int(came), Value::Int(went)]);
+                    row
+                });
+                (fields, rows.collect())
+            }
         };
         let batch = match &table.list {
-            None => flat_table(fields, &rows),
-            Some((list, keeps_empty)) => unnested_table(fields, &rows, list, *keeps_empty),
+            None => flat_table(&fields, &rows),
+            Some((list, keeps_empty)) => unnested_table(&fields, &rows, list, *keeps_empty),
         };
         self.register(&name, batch);
         Ok(())

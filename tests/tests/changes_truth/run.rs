@@ -221,7 +221,8 @@ impl Run {
     async fn expect(&mut self, batch: &Batch, written: parquedb::Result<Written>) -> Result<(), String> {
         let after = self.model().after(&self.oracle, &self.case.collections, batch).await?;
         match (after, written) {
-            (Some(model), Ok(_)) => {
+            (Some(mut model), Ok(written)) => {
+                model.seq = model.seq.max(written.seq);
                 self.versions.push(model);
                 Ok(())
             }

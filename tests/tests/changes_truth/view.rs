@@ -10,6 +10,7 @@ use parquedb::declare::node::Node;
 use parquedb::declare::plan::{AggregateColumn, Column, Join, Output, Refresh, Unnest};
 use parquedb::testing::Random;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// What a view can be computed from.
@@ -32,11 +33,14 @@ pub(super) struct Member {
 pub(super) struct Table {
     pub(super) member: String,
     pub(super) list: Option<(String, bool)>,
+    /// All rows that ever were, with the commits in which they came and went.
+    pub(super) past: bool,
 }
 
 impl Table {
     pub(super) fn name(&self) -> String {
         match &self.list {
+            None if self.past => format!("{}~", self.member),
             None => self.member.clone(),
             Some((list, keeps_empty)) => {
                 format!("{}/{list}{}", self.member, if *keeps_empty { "+" } else { "" })
@@ -58,6 +62,8 @@ pub(super) struct View {
     pub(super) sql: String,
     /// The SQL gives the numbers of the source's rows.
     pub(super) passes: bool,
+    /// And then those of the rows in these tables, or null.
+    pub(super) expanded: Vec<Table>,
     /// Columns for which the SQL gives all values of a group. The second values are in columns after all others,
     /// in this order.
     pub(super) folds: Vec<(usize, Fold)>,
@@ -79,6 +85,8 @@ struct Making<'a> {
     tables: Vec<Table>,
     joins: Vec<Join>,
     joined: String,
+    /// For each join the table and its fields.
+    looked_up: Vec<(Table, Vec<Field>)>,
 }
 
 pub(super) fn random_view(random: &mut Random, members: &[Member], name: &str) -> View {
@@ -94,8 +102,8 @@ pub(super) fn random_view(random: &mut Random, members: &[Member], name: &str) -
         }
     }
     let (scope, tables) = (Scope::default(), Vec::new());
-    let mut making =
-        Making { random, members, scope, sources, tables, joins: Vec::new(), joined: String::new() };
+    let (joins, joined, looked_up) = (Vec::new(), String::new(), Vec::new());
+    let mut making = Making { random, members, scope, sources, tables, joins, joined, looked_up };
     making.view(&fields, name)
 }
 
@@ -204,22 +212,41 @@ impl Making<'_> {
         let name = format!("j{}", self.joins.len());
         let required = self.random.one_in(4);
         let key = member.key.clone().unwrap_or_default();
-        let table = Table { member: member.name.clone(), list: None };
+        // Views have no key, and the names of collections begin with `C`.
+        let are_written = self.sources.iter().all(|source| source.name.starts_with('C'));
+        let as_of_ingest = are_written && self.random.one_in(3);
+        let table = Table { member: member.name.clone(), list: None, past: as_of_ingest };
         let kind = if required { "JOIN" } else { "LEFT JOIN" };
         write!(self.joined, " {kind} {} {name} ON {name}.\"{key}\" = {}", table.sql(), reference.sql)
             .unwrap();
-        self.tables.push(table);
+        if as_of_ingest {
+            let there = format!("{name}.\"__came\" <= r.\"__came\" AND r.\"__came\" < {name}.\"__went\"");
+            write!(self.joined, " AND {there}").unwrap();
+        }
+        self.tables.push(table.clone());
+        self.looked_up.push((table, member.fields.clone()));
         let root = Node::Joined(name.clone());
         self.scope.add(&Shape::of(&member.fields), &name, &root, !required, &member.inexact);
         let member = member.name;
-        self.joins.push(Join { name, member, reference: reference.node, key, required, after_unnest });
+        self.joins.push(Join {
+            name,
+            member,
+            reference: reference.node,
+            key,
+            required,
+            as_of_ingest,
+            after_unnest,
+        });
     }
 
     /// The rows of all sources with what they refer to.
     fn from(&mut self, shape: &Shape, element: Option<(String, Shape, bool)>) -> String {
         let list = element.as_ref().map(|(path, _, keeps_empty)| (path.clone(), *keeps_empty));
-        let tables =
-            self.sources.iter().map(|source| Table { member: source.name.clone(), list: list.clone() });
+        let tables = self.sources.iter().map(|source| Table {
+            member: source.name.clone(),
+            list: list.clone(),
+            past: false,
+        });
         let tables = tables.collect::<Vec<_>>();
         let rows = match tables.as_slice() {
             [only] => only.sql(),
@@ -227,8 +254,9 @@ impl Making<'_> {
                 let columns = shape.all().chain(element.iter().flat_map(|(_, shape, _)| shape.all()));
                 // The source's name first: there may be no column.
                 let columns = columns.map(|flat| format!(", \"{}\"", flat.sql)).collect::<String>();
+                let came = if self.joins.iter().any(|join| join.as_of_ingest) { ", \"__came\"" } else { "" };
                 let part = |table: &Table| {
-                    format!("SELECT '{}' AS \"__source\"{columns} FROM {}", table.member, table.sql())
+                    format!("SELECT '{}' AS \"__source\"{columns}{came} FROM {}", table.member, table.sql())
                 };
                 format!("({})", several.iter().map(part).collect::<Vec<_>>().join(" UNION ALL "))
             }
@@ -259,14 +287,36 @@ impl Making<'_> {
             tables: std::mem::take(&mut self.tables),
             sql,
             passes: false,
+            expanded: Vec::new(),
             folds: Vec::new(),
             having: None,
         }
     }
 
-    /// The source's rows as they are.
+    /// The source's rows as they are, or with all rows that they refer to.
     fn pass(&mut self, from: &str, name: &str) -> (Output, View) {
         let source = self.sources[0].clone();
+        let looked_up = std::mem::take(&mut self.looked_up);
+        let mut fields = source.fields.clone();
+        let own = fields.iter().map(|field| (field.name.clone(), Node::Row.field(&field.name)));
+        let mut columns = own.collect::<Vec<_>>();
+        for (join, (_, joined)) in self.joins.iter().zip(&looked_up) {
+            for Field { name, of, .. } in joined {
+                let column = format!("{}_{name}", join.name);
+                columns.push((column.clone(), Node::Joined(join.name.clone()).field(name)));
+                fields.push(field(&column, of.clone(), true));
+            }
+        }
+        let names = columns.iter().map(|(name, _)| name).collect::<BTreeSet<_>>();
+        if !looked_up.is_empty() && names.len() == columns.len() && self.random.one_in(2) {
+            let rows = self.joins.iter().map(|join| format!(", {}.\"__row\"", join.name)).collect::<String>();
+            let sql = format!("SELECT r.\"__row\"{rows}{from}");
+            let view = self.made(name, fields, source.inexact, sql);
+            let member = Member { near: source.near, ..view.member };
+            let expanded = looked_up.into_iter().map(|(table, _)| table).collect();
+            let columns = columns.into_iter().map(|(name, value)| Column { name, value }).collect();
+            return (Output::Rows(columns), View { passes: true, member, expanded, ..view });
+        }
         let view = self.made(name, source.fields, source.inexact, format!("SELECT r.\"__row\"{from}"));
         let member = Member { near: source.near, ..view.member };
         (Output::Source, View { passes: true, member, ..view })

@@ -12,7 +12,23 @@ pub struct Events {
     pub times: Vec<u32>,
 }
 
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Collection)]
+#[collection(key = id)]
+pub struct Person {
+    /// Their number.
+    pub id: u32,
+}
+
+/// What they did.
+#[derive(Debug, Clone, PartialEq, Collection)]
+pub struct Deed {
+    /// Who did it.
+    pub by: parquedb::Ref<Person>,
+}
+
 views! {
+    pub Deeds: { $from: Deed, $expand: { by: asOf }, $flatten: { by: person } }
     /// Each time.
     pub Times: {
         $from: Events,
@@ -32,7 +48,7 @@ views! {
 }
 
 database! {
-    pub struct Database { Events, Times, Totals }
+    pub struct Database { Events, Times, Totals, Person, Deed, Deeds }
 }
 
 fn main() {}

@@ -34,7 +34,15 @@ fn keys(keys: &[&str]) -> LogicalPlan {
 }
 
 fn join(name: &str, reference: Node, required: bool, after_unnest: bool) -> Join {
-    Join { name: name.into(), member: name.into(), reference, key: "id".into(), required, after_unnest }
+    Join {
+        name: name.into(),
+        member: name.into(),
+        reference,
+        key: "id".into(),
+        required,
+        as_of_ingest: false,
+        after_unnest,
+    }
 }
 
 /// Rows that refer to members `a` and, through it, `b`; each element of their list refers to `c`.
@@ -97,6 +105,7 @@ fn inputs() -> Inputs {
         ],
         restriction: None,
         may_lose_rows: false,
+        commits: false,
     }
 }
 

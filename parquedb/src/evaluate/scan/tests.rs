@@ -219,8 +219,8 @@ async fn compare(context: &SessionContext, snapshot: &Snapshot, model: &Model, s
     assert_eq!(with_commits(&told), rows, "{place}");
     let Some(table) = table else { return };
     for seq in seqs {
-        let later = collect(context, rows_after(TABLE, &schema(), table, *seq).unwrap()).await;
-        let until = collect(context, rows_until(TABLE, &schema(), table, *seq).unwrap()).await;
+        let later = collect(context, rows_after(TABLE, &schema(), table, *seq, false).unwrap()).await;
+        let until = collect(context, rows_until(TABLE, &schema(), table, *seq, false).unwrap()).await;
         let of = |is_wanted: &dyn Fn(u64) -> bool| -> Vec<i64> {
             model.iter().filter(|(_, seq)| is_wanted(**seq)).map(|(number, _)| *number).collect()
         };
