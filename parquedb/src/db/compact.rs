@@ -19,9 +19,8 @@ impl Connection {
     /// views have stored since, so that each file has one row of each group. Reading then costs as much as
     /// if everything had been written at once.
     ///
-    /// No snapshot changes, and no row. Sums of floats are added in another order than before, which may
-    /// change their last digits, as it may from one read to the next. What was replaced stays until
-    /// [`Connection::collect_garbage`] takes it. Writers, here and in other processes, go on meanwhile;
+    /// No snapshot changes, no row, and no result of a view: sums are exact, of floats too. What was replaced stays
+    /// until [`Connection::collect_garbage`] takes it. Writers, here and in other processes, go on meanwhile;
     /// where one of them replaces the same rows, the result is dropped and the report says so.
     ///
     /// [`Connection::maintain`] does this when it is worth it.
