@@ -126,7 +126,8 @@ async fn rows_expire_for_everybody_at_once_and_past_snapshots_have_them() {
     assert_eq!((expired.rows, expired.files, report.tables.len()), (4, 1, 1));
     assert_eq!(expired.before, at(START + 2 * DAY + 1));
     assert_eq!(report.refreshed, [""; 0]);
-    assert_eq!(db.visit.all().at(before + 1).count().await.unwrap(), 2);
+    // Days have passed for what was in commits, so a flush may have come before the expiry.
+    assert_eq!(db.visit.all().at(db.seq()).count().await.unwrap(), 2);
     assert_eq!(sql(&db, "SELECT page, millis FROM visit").await, ["a 3", "b 5"]);
     assert_eq!(db.visit.all().at(before).count().await.unwrap(), 6);
     let now = db.contents(db.seq()).await.unwrap().into_iter().find(|table| table.table == "Visit").unwrap();
