@@ -6,6 +6,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::Result as DataFusionResult;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::{MemTable, TableProvider, TableType, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
@@ -67,7 +68,8 @@ impl TableProvider for ReadOnce {
         if !read.contains_key(&columns) {
             let selected = columns.iter().map(|at| Expr::Column(self.rows.schema().columns()[*at].clone()));
             let plan = LogicalPlanBuilder::from(self.rows.clone()).project(selected)?.build()?;
-            let batches = collect(state.create_physical_plan(&plan).await?, state.task_ctx()).await?;
+            let plan = in_parallel(state.create_physical_plan(&plan).await?, state)?;
+            let batches = collect(plan, state.task_ctx()).await?;
             let conformed = batches.iter().map(|batch| Ok(batch.clone().with_schema(Arc::clone(&schema))?));
             let conformed = conformed.collect::<DataFusionResult<Vec<_>>>()?;
             read.insert(columns.clone(), conformed);
@@ -75,4 +77,18 @@ impl TableProvider for ReadOnce {
         let batches = read.get(&columns).cloned().unwrap_or_default();
         Ok(MemorySourceConfig::try_new_exec(&[batches], schema, None)?)
     }
+}
+
+/// A plan whose files are read in as many parts as there are partitions. DataFusion leaves that out where nothing but
+/// reading is to be done; but few rows of many pages cost their decompression, and that is worth all cores.
+fn in_parallel(
+    plan: Arc<dyn ExecutionPlan>,
+    state: &dyn Session,
+) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    let (partitions, options) = (state.config().target_partitions(), state.config_options());
+    let divided = plan.transform_up(|node| match node.repartitioned(partitions, options)? {
+        Some(divided) if node.children().is_empty() => Ok(Transformed::yes(divided)),
+        _ => Ok(Transformed::no(node)),
+    })?;
+    Ok(divided.data)
 }

@@ -96,7 +96,7 @@ fn encode(inputs: Vec<VerifiedFile>) -> Result<Joined, Failure> {
     let is_of_one = commits.collect::<HashSet<_>>().len() == 1;
     let schema = if is_of_one { rows } else { files::with_seq_column(&rows) };
     let plain = opened.iter().flat_map(|input| without_statistics(input.metadata()));
-    let properties = files::properties(plain.collect::<HashSet<_>>())?;
+    let properties = files::properties(&schema, plain.collect::<HashSet<_>>())?;
     let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))?;
     // Each input is dropped as soon as its rows are written.
     for (input, metadata) in inputs.into_iter().zip(opened) {
