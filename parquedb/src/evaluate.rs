@@ -6,6 +6,7 @@ pub(crate) mod arithmetic;
 pub(crate) mod bit_counts;
 pub(crate) mod candidates;
 pub(crate) mod catalog;
+pub(crate) mod decimal_sums;
 pub(crate) mod difference;
 pub(crate) mod exact_sum;
 pub(crate) mod function;

@@ -3,6 +3,7 @@
 
 use super::arithmetic::canonical_array;
 use super::candidates::Outlook;
+use super::decimal_sums::{is_whole_number, whole_number};
 use super::lower::{Scope, column};
 use super::prepare::{Inputs, prepared_rows};
 use super::state::{self, Mergeable, ROWS_COLUMN, State};
@@ -449,8 +450,11 @@ fn typed_columns<'a>(fields: impl Iterator<Item = Result<&'a Field>>, input: &DF
 
 /// The expression in the field's type. A value outside of the type is an error when it is met.
 fn typed(value: Expr, field: &Field, input: &DFSchema) -> Result<Expr> {
-    let same = is_same_but_for_nulls(&value.get_type(input)?, field.data_type());
-    Ok(if same { value } else { cast(value, field.data_type().clone()) })
+    let (kind, wanted) = (value.get_type(input)?, field.data_type());
+    if is_same_but_for_nulls(&kind, wanted) {
+        return Ok(value);
+    }
+    Ok(if is_whole_number(&kind, wanted) { whole_number(value, wanted) } else { cast(value, wanted.clone()) })
 }
 
 /// Whether two types differ at most in whether fields of records can be null, which is checked when the values are

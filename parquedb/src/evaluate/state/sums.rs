@@ -6,14 +6,14 @@ use super::counts::{count_present, counting, minus};
 use super::{Mergeable, State};
 use crate::declare::plan::Aggregate;
 use crate::error::Result;
+use crate::evaluate::decimal_sums::{mean_of_sum, sum_or_zero};
 use crate::evaluate::exact_sum::functions as exact;
 use crate::evaluate::lower::column;
 use crate::evaluate::map_sums::{map_sums, merge_map_sums, negate_map_sums, summed_map, sums_type};
 use crate::ingest::map_type;
 use arrow::datatypes::{DataType, Field};
-use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_aggregate::expr_fn::{count, sum as add};
-use datafusion::logical_expr::{Expr, lit, when};
+use datafusion::logical_expr::{Expr, lit};
 use datafusion::prelude::cast;
 
 pub(super) fn sum(call: &Call) -> Result<Mergeable> {
@@ -25,9 +25,7 @@ pub(super) fn sum(call: &Call) -> Result<Mergeable> {
         return Ok(Mergeable { states: vec![state], result, holds: "an exact sum" });
     }
     let state = decimal_state(call, name, value)?;
-    let zero = cast(lit(0_i64), state.field.data_type().clone());
-    let result = coalesce(vec![column(name), zero]);
-    Ok(Mergeable { states: vec![state], result, holds: "a sum" })
+    Ok(Mergeable { states: vec![state], result: sum_or_zero(column(name)), holds: "a sum" })
 }
 
 pub(super) fn mean(call: &Call) -> Result<Mergeable> {
@@ -40,12 +38,8 @@ pub(super) fn mean(call: &Call) -> Result<Mergeable> {
         return Ok(Mergeable { states: vec![state, counted], result, holds: "an exact sum and a count" });
     }
     let state = decimal_state(call, &sum, value)?;
-    let mean = cast(column(&sum), DataType::Float64) / cast(column(&values), DataType::Float64);
-    Ok(Mergeable {
-        states: vec![state, counted],
-        result: when(column(&values).gt(lit(0_i64)), mean).end()?,
-        holds: "a sum and a count",
-    })
+    let result = mean_of_sum(column(&sum), column(&values));
+    Ok(Mergeable { states: vec![state, counted], result, holds: "a sum and a count" })
 }
 
 /// Sample variance and its root.
