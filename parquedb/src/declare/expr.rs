@@ -1,14 +1,24 @@
 //! Typed expressions: what record handles give, what closures of queries and the expansion of
 //! `views!` build. Types exist only at compile time; the expression itself is a [`Node`].
 
+mod expansion;
+mod operators;
+mod time_unit;
+
 use super::node::{Function, Literal, Node};
 use super::operand::{
-    Addend, Alternative, Constant, Divisor, List, Number, Operand, Ordered, Position, Predicate, Signed,
-    Text, Time,
+    Addend, Constant, Divisor, List, Number, Operand, Ordered, Position, Signed, Text, Time,
 };
 use super::shape::{Nullability, Nullable, Shape};
 use std::fmt;
 use std::marker::PhantomData;
+
+#[doc(hidden)]
+pub use expansion::{
+    NULL, all, among, any, coalesce, concat, cond, condition, divided_by_nonzero, element, exists, expr,
+    literal, member, not, null, part, remainder_by_nonzero, truncate,
+};
+pub use time_unit::TimeUnit;
 
 /// A typed expression over one row.
 ///
@@ -80,41 +90,6 @@ pub struct Order {
     pub node: Node,
     /// Whether the greatest value comes first.
     pub descending: bool,
-}
-
-/// The units a timestamp can be cut to, in UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TimeUnit {
-    /// Sixty seconds.
-    Minute,
-    /// Sixty minutes.
-    Hour,
-    /// A calendar day.
-    Day,
-    /// Seven days from Monday.
-    Week,
-    /// A calendar month.
-    Month,
-    /// Three months from January, April, July or October.
-    Quarter,
-    /// A calendar year.
-    Year,
-}
-
-impl TimeUnit {
-    /// The name [`Function::Truncate`] takes.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            TimeUnit::Minute => "minute",
-            TimeUnit::Hour => "hour",
-            TimeUnit::Day => "day",
-            TimeUnit::Week => "week",
-            TimeUnit::Month => "month",
-            TimeUnit::Quarter => "quarter",
-            TimeUnit::Year => "year",
-        }
-    }
 }
 
 impl<T> Expr<T> {
@@ -380,210 +355,4 @@ impl<T: Shape> Expr<T> {
     {
         Order { node: self.node.clone(), descending: true }
     }
-}
-
-#[allow(clippy::should_implement_trait)]
-impl Expr<bool> {
-    /// Whether both hold.
-    pub fn and(self, other: impl Predicate) -> Expr<bool> {
-        all([self.node, other.node()])
-    }
-
-    /// Whether one of them holds.
-    pub fn or(self, other: impl Predicate) -> Expr<bool> {
-        any([self.node, other.node()])
-    }
-
-    /// Whether it does not hold.
-    #[must_use]
-    pub fn not(self) -> Expr<bool> {
-        not(self.node)
-    }
-}
-
-impl<P: Predicate> std::ops::BitAnd<P> for Expr<bool> {
-    type Output = Expr<bool>;
-    fn bitand(self, other: P) -> Expr<bool> {
-        self.and(other)
-    }
-}
-
-impl<P: Predicate> std::ops::BitOr<P> for Expr<bool> {
-    type Output = Expr<bool>;
-    fn bitor(self, other: P) -> Expr<bool> {
-        self.or(other)
-    }
-}
-
-impl std::ops::Not for Expr<bool> {
-    type Output = Expr<bool>;
-    fn not(self) -> Expr<bool> {
-        not(self.node)
-    }
-}
-
-impl<T: Number, R: Addend<T::Sum>> std::ops::Add<R> for Expr<T> {
-    type Output = Expr<Either<T::Null, R::Null, T::Sum>>;
-    fn add(self, right: R) -> Self::Output {
-        self.plus(right)
-    }
-}
-
-impl<T: Number, R: Addend<T::Sum>> std::ops::Mul<R> for Expr<T> {
-    type Output = Expr<Either<T::Null, R::Null, T::Sum>>;
-    fn mul(self, right: R) -> Self::Output {
-        self.times(right)
-    }
-}
-
-impl<T: Number, R: Addend<T::Sum>> std::ops::Sub<R> for Expr<T>
-where
-    T::Sum: Signed,
-{
-    type Output = Expr<Either<T::Null, R::Null, <T::Sum as Signed>::Difference>>;
-    fn sub(self, right: R) -> Self::Output {
-        self.minus(right)
-    }
-}
-
-impl<T: Number, R: Divisor> std::ops::Div<R> for Expr<T> {
-    type Output = Expr<Option<f64>>;
-    fn div(self, right: R) -> Self::Output {
-        self.divided_by(right)
-    }
-}
-
-impl<T: Number, R: Addend<T::Sum>> std::ops::Rem<R> for Expr<T> {
-    type Output = Expr<<T::Sum as Shape>::Optional>;
-    fn rem(self, right: R) -> Self::Output {
-        self.remainder(right)
-    }
-}
-
-// What follows is called by the expansion of `views!` only.
-
-/// A constant of type `T`.
-#[doc(hidden)]
-pub fn literal<T>(value: impl Constant<T>) -> Expr<T> {
-    Expr::new(Node::Literal(value.literal()))
-}
-
-/// The null of type `T`.
-#[doc(hidden)]
-#[must_use]
-pub fn null<T: Shape>() -> Expr<T::Optional> {
-    Expr::new(Node::Literal(Literal::Null))
-}
-
-/// The expression that a handle stands for: of a reference, its key.
-#[doc(hidden)]
-pub fn expr<H: Handle>(handle: &H) -> Expr<H::Type> {
-    Expr::new(handle.node())
-}
-
-/// A condition as data.
-#[doc(hidden)]
-pub fn condition(predicate: impl Predicate) -> Node {
-    predicate.node()
-}
-
-/// Whether all conditions hold.
-#[doc(hidden)]
-pub fn all(conditions: impl Into<Vec<Node>>) -> Expr<bool> {
-    Expr::new(Node::Call(Function::And, conditions.into()))
-}
-
-/// Whether some condition holds.
-#[doc(hidden)]
-pub fn any(conditions: impl Into<Vec<Node>>) -> Expr<bool> {
-    Expr::new(Node::Call(Function::Or, conditions.into()))
-}
-
-/// Whether the condition does not hold.
-#[doc(hidden)]
-#[must_use]
-pub fn not(condition: Node) -> Expr<bool> {
-    Expr::new(Node::Call(Function::Not, vec![condition]))
-}
-
-/// Whether the value, which may be a nested record, is not null.
-#[doc(hidden)]
-pub fn exists<H: Handle>(value: &H) -> Expr<bool> {
-    Expr::new(Node::Call(Function::Exists, vec![value.node()]))
-}
-
-/// A constant that a field can be compared with, checked at its own place in a list.
-#[doc(hidden)]
-pub fn member<T: Shape, C: Constant<T::Bare>>(_: &Expr<T>, value: C) -> Literal {
-    value.literal()
-}
-
-/// A constant that the elements of a list can be compared with.
-#[doc(hidden)]
-pub fn element<T: List, C: Constant<<T::Item as Shape>::Bare>>(_: &Expr<T>, value: C) -> Literal {
-    value.literal()
-}
-
-/// The null of a list of constants.
-#[doc(hidden)]
-pub const NULL: Literal = Literal::Null;
-
-/// `$in`, `$nin` and `$all` over constants that were checked one by one.
-#[doc(hidden)]
-pub fn among<T>(function: Function, value: &Expr<T>, list: Vec<Literal>) -> Expr<bool> {
-    Expr::new(Node::Call(function, vec![value.node.clone(), Node::List(list)]))
-}
-
-/// Quotient by a constant that is not zero.
-#[doc(hidden)]
-pub fn divided_by_nonzero<T: Number>(value: &Expr<T>, divisor: impl Divisor) -> Expr<T::Mean> {
-    Expr::new(Node::Call(Function::Divide, vec![value.node.clone(), divisor.node()]))
-}
-
-/// Remainder by a constant that is not zero.
-#[doc(hidden)]
-pub fn remainder_by_nonzero<T: Number, R: Addend<T::Sum>>(
-    value: &Expr<T>,
-    divisor: R,
-) -> Expr<Mapped<T, T::Sum>> {
-    Expr::new(Node::Call(Function::Remainder, vec![value.node.clone(), divisor.node()]))
-}
-
-/// The first value where the condition holds, else the second.
-#[doc(hidden)]
-pub fn cond<A: Shape, B: Alternative<A::Bare>>(
-    condition: impl Predicate,
-    value: Expr<A>,
-    otherwise: Expr<B>,
-) -> Expr<Chosen<A, B>> {
-    Expr::new(Node::Call(Function::Cond, vec![condition.node(), value.node, otherwise.node]))
-}
-
-/// The first value, or the second where that is null.
-#[doc(hidden)]
-pub fn coalesce<A: Shape, B: Alternative<A::Bare>>(
-    value: Expr<A>,
-    otherwise: Expr<B>,
-) -> Expr<Mapped<B, A::Bare>> {
-    Expr::new(Node::Call(Function::Coalesce, vec![value.node, otherwise.node]))
-}
-
-/// A part of a `$concat`.
-#[doc(hidden)]
-pub fn part<T: Text>(value: &Expr<T>) -> Node {
-    value.node.clone()
-}
-
-/// Texts joined.
-#[doc(hidden)]
-#[must_use]
-pub fn concat(parts: Vec<Node>) -> Expr<String> {
-    Expr::new(Node::Call(Function::Concat, parts))
-}
-
-/// A timestamp cut to a unit.
-#[doc(hidden)]
-pub fn truncate<T: Time>(unit: TimeUnit, value: &Expr<T>) -> Expr<T> {
-    let unit = Node::Literal(Literal::Text(unit.name().to_owned()));
-    Expr::new(Node::Call(Function::Truncate, vec![unit, value.node.clone()]))
 }
