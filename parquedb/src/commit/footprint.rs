@@ -8,6 +8,8 @@ use std::sync::Arc;
 /// What a commit touches.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Footprint {
+    /// The commit that it was computed from.
+    base: u64,
     definitions: bool,
     written: BTreeSet<String>,
     cleared: BTreeSet<String>,
@@ -43,6 +45,7 @@ impl Footprint {
             compacted.entry(compaction.table.clone()).or_default().extend(compaction.removed.iter().cloned());
         }
         Self {
+            base: body.intent.base_seq,
             definitions: body.definitions.is_some(),
             written: inline.chain(added).cloned().collect(),
             cleared: body.cleared.iter().cloned().collect(),
@@ -157,20 +160,34 @@ impl Footprint {
         None
     }
 
-    /// A group expires whole. And a view that is built from rows that expire meanwhile would hold them without
-    /// its being known.
+    /// A group expires whole. A view that is built from rows that expire meanwhile would hold them without its being
+    /// known; one that was built without rows that expire would never count them.
     fn expiry_conflict(&self, theirs: &Footprint) -> Option<String> {
         let groups =
             self.expired.iter().filter(|expiry| expiry.whole_groups).map(|expiry| &expiry.rows.table);
         if let Some(table) = groups.into_iter().find(|table| theirs.touches(table)) {
             return Some(format!("groups of {table} changed while they expired"));
         }
-        let built = self.cursors.iter().filter(|cursor| self.cleared.contains(&cursor.view));
-        built.into_iter().find_map(|cursor| {
-            let expired = theirs.expired.iter().map(|expiry| &expiry.rows.table);
-            let table = expired.into_iter().find(|table| cursor.sources.contains_key(*table))?;
-            Some(format!("rows of {table} expired, from which view {} was being built", cursor.view))
-        })
+        let is_from = |table: &&String| self.built().any(|cursor| cursor.sources.contains_key(*table));
+        if let Some(table) = theirs.expired.iter().map(|expiry| &expiry.rows.table).find(is_from) {
+            return Some(format!("rows of {table} expired, from which a view was being built"));
+        }
+        // Until then it held nothing that could be lost, and now it has not absorbed what came later.
+        let is_older = |absorbed: &Absorbed| matches!(absorbed, Absorbed::Through(seq) if *seq < self.base);
+        let from_theirs =
+            |cursor: &&CursorWrite| self.expires_from(cursor) && cursor.sources.values().any(is_older);
+        let cursor = theirs.built().find(from_theirs)?;
+        Some(format!("view {} was built without all the rows that expire", cursor.view))
+    }
+
+    /// The views that are built anew.
+    fn built(&self) -> impl Iterator<Item = &CursorWrite> {
+        self.cursors.iter().filter(|cursor| self.cleared.contains(&cursor.view))
+    }
+
+    /// Whether rows expire of what a view is computed from.
+    fn expires_from(&self, cursor: &CursorWrite) -> bool {
+        self.expired.iter().any(|expiry| cursor.sources.contains_key(&expiry.rows.table))
     }
 
     fn file_conflict(&self, theirs: &Footprint) -> Option<String> {

@@ -171,6 +171,38 @@ async fn beside_other_writers_the_usual_conflicts_hold() {
     }
 }
 
+/// A view that must be built holds nothing that could be lost, until another process has built it: from what was
+/// there before rows came that expire.
+#[tokio::test]
+async fn rows_do_not_expire_before_a_view_that_was_built_meanwhile_has_them() {
+    let inner = memory();
+    let (one, two) = (open(&inner).await, open(&inner).await);
+    one.commit(write("A", 0..5)).await.unwrap();
+    let build = |base: u64| {
+        let mut changes = write("V", 0..3);
+        (changes.writes[0].replace, changes.writes[0].is_view) = (true, true);
+        changes.cursors.push(CursorWrite { alone: false, ..cursor("V", "A", Absorbed::Through(base)) });
+        Changes { base: Some(base), ..changes }
+    };
+    for meanwhile in [true, false] {
+        two.catch_up().await.unwrap();
+        let early = build(two.snapshot().seq);
+        if meanwhile {
+            one.commit(write("A", 0..2)).await.unwrap();
+        }
+        let expiry = expiring(&one, "A", if meanwhile { 1 } else { 2 }).await;
+        two.commit(early).await.unwrap();
+        match one.commit(expiry).await {
+            Ok(_) => assert!(!meanwhile),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Conflict);
+                assert!(meanwhile && error.to_string().contains("view V was built without"), "{error}");
+            }
+        }
+        one.catch_up().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn groups_expire_whole() {
     let inner = memory();
