@@ -11,6 +11,7 @@ use world::{Trace, World};
 
 mod network;
 mod process;
+mod upkeep;
 mod world;
 
 /// Operations in one run.
@@ -26,6 +27,7 @@ struct Sum {
     collected: u64,
     compacted: u64,
     removed: u64,
+    expired: u64,
     hours: u64,
 }
 
@@ -86,6 +88,7 @@ async fn run(seed: u64, trace: Trace) -> Sum {
         collected: collected.floor,
         compacted: world.compacted.get(),
         removed: world.removed.get(),
+        expired: world.expired.get(),
         hours: (time::now() - start).as_secs() / 3600,
     }
 }
@@ -120,6 +123,7 @@ fn simulation_of_processes_keeps_every_promise_of_the_log() {
                     total.collected += u64::from(sum.collected > 0);
                     total.compacted += sum.compacted;
                     total.removed += sum.removed;
+                    total.expired += sum.expired;
                     total.hours += sum.hours;
                 }
             });
@@ -127,7 +131,8 @@ fn simulation_of_processes_keeps_every_promise_of_the_log() {
     });
     let (runs, total) = total.into_inner().unwrap();
     println!("{runs} seeds from {first} on: {total:?}");
-    let enough = total.faults > 1000 && total.collected > 0 && total.compacted > 50 && total.removed > 500;
+    let worked = total.compacted > 50 && total.removed > 500 && total.expired > 500;
+    let enough = total.faults > 1000 && total.collected > 0 && worked;
     assert!(runs < 50 || enough, "{total:?}");
 }
 

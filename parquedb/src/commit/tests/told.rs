@@ -3,6 +3,7 @@
 use super::*;
 use crate::ErrorKind;
 use crate::commit::TableExpiry;
+use crate::commit::snapshot::Expired;
 use crate::error::Result;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +26,8 @@ pub(super) struct Unit {
     /// Rows of earlier units, by their values.
     pub(super) removed: Vec<(&'static str, Vec<i64>)>,
     pub(super) removals: Vec<TableRemoval>,
+    /// Rows of earlier units that expire, as (commit, value).
+    pub(super) expired: Vec<(&'static str, Vec<(u64, i64)>)>,
     pub(super) expiries: Vec<TableExpiry>,
     pub(super) cursor: Option<Absorbed>,
     pub(super) base: Option<u64>,
@@ -58,7 +61,8 @@ impl Unit {
     /// Takes rows out that were found in a snapshot and have expired.
     pub(super) fn expiring(mut self, table: &'static str, places: &[Place], base: u64) -> Self {
         self.removed.push((table, places.iter().map(|place| place.value).collect()));
-        let before = i64::try_from(base).unwrap();
+        self.expired.push((table, places.iter().map(|place| (place.seq, place.value)).collect()));
+        let before = places.iter().map(|place| place.value + 1).max().unwrap_or_default();
         let rows = removal(table, places);
         self.expiries.push(TableExpiry { rows, on: "n".to_owned(), before, whole_groups: false });
         self.base = Some(base);
@@ -82,6 +86,16 @@ impl Unit {
         self.base = Some(snapshot.seq);
         let rows = tables.get(SOURCE).map_or(&[][..], Vec::as_slice);
         self.replacing(VIEW, sums(rows).into_values())
+    }
+
+    /// Adds to the view what has come to its source since the view's cursor.
+    pub(super) fn following(mut self, snapshot: &Snapshot, tables: &Tables) -> Self {
+        let seen = snapshot.cursors.get(VIEW).map_or(0, |cursor| cursor.seq());
+        self.cursor = Some(Absorbed::Through(snapshot.seq));
+        self.base = Some(snapshot.seq);
+        let rows = tables.get(SOURCE).map_or(&[][..], Vec::as_slice);
+        let sums = sums(rows.iter().filter(|(seq, _)| *seq > seen));
+        if sums.is_empty() { self } else { self.rows(VIEW, sums.into_values()) }
     }
 
     pub(super) fn id(&self) -> String {
@@ -154,6 +168,13 @@ pub(super) fn is_fresh(snapshot: &Snapshot) -> bool {
         let seen = cursor.sources[SOURCE];
         (seen.identity == 0 || seen.identity == source.identity) && source.changed <= seen.seq
     })
+}
+
+/// The commit up to which the view has absorbed its source; nothing when it must be built anew.
+pub(super) fn absorbed(snapshot: &Snapshot) -> Option<u64> {
+    let cursor = snapshot.cursors.get(VIEW)?;
+    let identity = snapshot.tables.get(SOURCE).map_or(0, |source| source.identity);
+    (cursor.sources[SOURCE].identity == identity).then(|| cursor.seq())
 }
 
 /// What is known of a unit.
@@ -255,19 +276,52 @@ impl Told {
         for (table, rows) in tables.iter().filter(|(table, _)| known.contains(table.as_str())) {
             assert!(rows.is_empty() || expected.contains_key(table), "{place}: {table} has rows of nobody");
         }
-        Self::check_view(place, snapshot, tables);
+        self.check_expired(place, snapshot, &found);
+        self.check_view(place, snapshot, tables);
         found
     }
 
-    /// Compares the view with what its source gives, as far as the view says it has absorbed it.
-    pub(super) fn check_view(place: &str, snapshot: &Snapshot, tables: &Tables) {
+    /// What units let expire: each commit with the table and the rows.
+    fn expired<'a>(
+        &'a self,
+        found: &'a BTreeMap<u64, i64>,
+    ) -> impl Iterator<Item = (u64, &'static str, &'a [(u64, i64)])> {
+        found.iter().flat_map(|(seq, number)| {
+            self.units[number].expired.iter().map(|(table, rows)| (*seq, *table, rows.as_slice()))
+        })
+    }
+
+    /// Compares what the tables of a snapshot tell of their expired rows with the units that took them out.
+    fn check_expired(&self, place: &str, snapshot: &Snapshot, found: &BTreeMap<u64, i64>) {
+        let mut expected: BTreeMap<&str, Expired> = BTreeMap::new();
+        for (seq, table, rows) in self.expired(found) {
+            let before = rows.iter().map(|(_, value)| value + 1).max().unwrap_or_default();
+            let none = Expired { on: Some("n".to_owned()), before, seq, rows: 0 };
+            let known = expected.entry(table).or_insert(none);
+            let (before, rows) = (known.before.max(before), known.rows + rows.len() as u64);
+            *known = Expired { on: known.on.take(), before, seq, rows };
+        }
+        for (name, table) in snapshot.tables.iter().filter(|(name, _)| *name != VIEW) {
+            let expected = expected.remove(name.as_str());
+            assert_eq!(table.expired, expected, "{place}: expired of {name} at commit {}", snapshot.seq);
+        }
+        assert!(expected.is_empty(), "{place}: {expected:?} has expired of tables that are not there");
+    }
+
+    /// Compares the view with what its source gives, as far as the view says it has absorbed it: with the rows that
+    /// have expired since it was built.
+    pub(super) fn check_view(&self, place: &str, snapshot: &Snapshot, tables: &Tables) {
         let Some(cursor) = snapshot.cursors.get(VIEW) else { return };
         let identity = snapshot.tables.get(SOURCE).map_or(0, |source| source.identity);
         if cursor.sources[SOURCE].identity != identity {
             return;
         }
         let rows = |table| tables.get(table).map_or(&[][..], Vec::as_slice);
-        let absorbed = rows(SOURCE).iter().filter(|(seq, _)| *seq <= cursor.seq());
+        let built = snapshot.tables.get(VIEW).map_or(0, |view| view.identity);
+        let units = rows(MARKS).iter().copied().collect();
+        let expired = self.expired(&units).filter(|(seq, table, _)| *table == SOURCE && *seq > built);
+        let expired = expired.flat_map(|(.., rows)| rows);
+        let absorbed = rows(SOURCE).iter().chain(expired).filter(|(seq, _)| *seq <= cursor.seq());
         let mut recomputed: Vec<i64> = sums(absorbed).into_values().collect();
         recomputed.sort_unstable();
         let mut held: Vec<i64> = rows(VIEW).iter().map(|(_, sum)| *sum).collect();

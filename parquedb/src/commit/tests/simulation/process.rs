@@ -1,18 +1,17 @@
 //! One simulated process: it opens the database, does this and that, dies, and comes back.
 
-use super::super::told::{SOURCE, Unit, is_fresh};
+use super::super::told::{Fate, SOURCE, Unit, absorbed, is_fresh};
 use super::super::*;
 use super::network::{Handle, SimulatedClock};
 use super::world::World;
 use crate::ErrorKind;
-use crate::commit::{CompactOptions, CompactReport, GarbageOptions};
 use crate::error::Result;
 use crate::time;
 use futures::future::{Either, select};
 use std::cell::{Cell, RefCell};
 
 pub(super) struct Process<'a> {
-    world: &'a World,
+    pub(super) world: &'a World,
     index: usize,
     /// Operations it still does.
     left: Cell<u64>,
@@ -61,7 +60,7 @@ impl<'a> Process<'a> {
     }
 
     /// A word for what came out, and that it may come out.
-    fn outcome<T>(&self, what: &str, result: &Result<T>) {
+    pub(super) fn outcome<T>(&self, what: &str, result: &Result<T>) {
         match result {
             Ok(_) => self.note(&format!("{what}: done")),
             Err(error) => {
@@ -178,8 +177,9 @@ impl<'a> Process<'a> {
         let world = self.world;
         match world.below(100) {
             0..10 if self.bursts => self.collect(log).await,
-            0..44 => return self.insert(log).await,
-            44..50 => return self.remove(log).await,
+            0..42 => return self.insert(log).await,
+            42..47 => return self.remove(log).await,
+            47..50 => return self.expire(log).await,
             50..55 => self.refresh(log).await,
             55..57 => self.replace(log).await,
             57..63 => self.catch_up(log).await,
@@ -260,6 +260,34 @@ impl<'a> Process<'a> {
         self.commit(log, unit, "remove").await
     }
 
+    /// Lets rows expire that are less than one of them, as far as every view over them has absorbed them.
+    async fn expire(&self, log: &Log) -> bool {
+        let world = self.world;
+        let snapshot = log.snapshot();
+        let name = if world.one_in(2) { SOURCE } else { "B" };
+        let Some(table) = snapshot.tables.get(name) else { return true };
+        let Some(mut places) = world.places(table).await else { return true };
+        let absorbed = match absorbed(&snapshot) {
+            Some(seq) if name == SOURCE => seq,
+            // What must be built anew holds nothing that could be lost.
+            _ => u64::MAX,
+        };
+        places.retain(|place| place.seq <= absorbed);
+        if places.is_empty() {
+            return true;
+        }
+        let least = places[usize::try_from(world.below(places.len() as u64)).unwrap()].value;
+        places.retain(|place| place.value <= least);
+        let count = places.len() as u64;
+        let unit = self.unit().expiring(name, &places, snapshot.seq);
+        let number = unit.number;
+        let stays_open = self.commit(log, unit, "expire").await;
+        if let Some(Fate::Landed(_)) = world.told.borrow().fates.get(&number) {
+            world.expired.set(world.expired.get() + count);
+        }
+        stays_open
+    }
+
     /// Commits a unit, and again as long as nobody knows what became of it. Gives whether to stay open.
     async fn commit(&self, log: &Log, unit: Unit, what: &str) -> bool {
         let world = self.world;
@@ -303,7 +331,12 @@ impl<'a> Process<'a> {
         if caught.is_ok()
             && let Some(tables) = self.world.tables(&snapshot).await
         {
-            self.commit(log, self.unit().refreshing(&snapshot, &tables), "refresh").await;
+            // What is built anew gives up what has expired.
+            let unit = match absorbed(&snapshot) {
+                Some(_) if !self.world.one_in(4) => self.unit().following(&snapshot, &tables),
+                _ => self.unit().refreshing(&snapshot, &tables),
+            };
+            self.commit(log, unit, "refresh").await;
         }
     }
 
@@ -352,39 +385,5 @@ impl<'a> Process<'a> {
             }
             Err(error) => self.outcome("read past", &Err::<(), _>(error)),
         }
-    }
-
-    async fn pin(&self, log: &Log) {
-        let world = self.world;
-        let name = format!("pin {}", world.below(3));
-        if world.one_in(2) {
-            let result = log.unpin(&name).await;
-            self.outcome("unpin", &result);
-            return;
-        }
-        let life = Duration::from_secs(world.below(24 * 3600));
-        let result = log.pin(&name, None, life).await;
-        self.outcome("pin", &result);
-    }
-
-    async fn compact(&self, log: &Log) {
-        let min_files = 2 + usize::try_from(self.world.below(3)).unwrap();
-        let full = self.world.one_in(4);
-        let options = CompactOptions { min_files, target_bytes: 32 << 10, full, ..Default::default() };
-        let result = log.compact(options, None).await;
-        let did = result.as_ref().ok().map(CompactReport::files_replaced);
-        self.world.compacted.set(self.world.compacted.get() + did.unwrap_or(0));
-        self.outcome(&format!("compact {did:?}"), &result);
-    }
-
-    async fn collect(&self, log: &Log) {
-        let options = GarbageOptions {
-            retention: Duration::from_secs(3600 + self.world.below(3600)),
-            orphans_after: Some(Duration::from_secs(24 * 3600)),
-            dry_run: self.world.one_in(10),
-        };
-        let result = log.collect_garbage(options).await;
-        let did = result.as_ref().ok().map(|report| (report.floor, report.objects()));
-        self.outcome(&format!("collect {did:?}"), &result);
     }
 }

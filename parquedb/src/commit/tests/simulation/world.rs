@@ -34,6 +34,8 @@ pub(super) struct World {
     pub(super) compacted: Cell<u64>,
     /// Rows that were removed.
     pub(super) removed: Cell<u64>,
+    /// Rows that expired.
+    pub(super) expired: Cell<u64>,
     pub(super) trace: Trace,
     pub(super) is_exclusive: bool,
     files: RefCell<HashMap<String, FileRows>>,
@@ -57,6 +59,7 @@ impl World {
             read: RefCell::default(),
             compacted: Cell::default(),
             removed: Cell::default(),
+            expired: Cell::default(),
             trace,
             is_exclusive: exclusive,
             files: RefCell::default(),
@@ -222,10 +225,10 @@ impl World {
 
     async fn check_view(&self, place: &str, snapshot: &Snapshot) {
         let mut reduced = snapshot.clone();
-        reduced.tables.retain(|name, _| name == SOURCE || name == VIEW);
+        reduced.tables.retain(|name, _| [SOURCE, VIEW, MARKS].contains(&name.as_str()));
         let tables = self.tables(&reduced).await;
         let tables = tables.unwrap_or_else(|| panic!("{place}: files of commit {} are gone", snapshot.seq));
-        Told::check_view(place, snapshot, &tables);
+        self.told.borrow().check_view(place, snapshot, &tables);
     }
 
     /// At the end nothing is open: each unit is there once or not at all.
