@@ -117,29 +117,42 @@ impl Connection {
     }
 
     /// Refreshes the views that are behind and over tables with rows that have expired. Gives what had expired at
-    /// which commit before that, and the error of a view that could not be refreshed, because of which rows stay.
+    /// which commit after that, and the error of a view that could not be refreshed, because of which rows stay.
     async fn absorb_before_expiry(&self, report: &mut ExpiryReport) -> Result<(u64, Due, Option<Error>)> {
-        let snapshot = self.0.log.snapshot();
-        let maintainer = self.maintainer(&snapshot).await?;
-        let catalog = &maintainer.catalog;
-        let found = self.due(&snapshot, &maintainer).await?;
-        let Due { expiries, held_back } = &found;
-        let tables =
-            expiries.iter().map(|expiry| &expiry.rows.table).chain(held_back).collect::<BTreeSet<_>>();
-        let (mut behind, mut stale) = (BTreeSet::new(), BTreeSet::new());
-        for view in tables.into_iter().flat_map(|table| views_over(catalog, table)) {
-            match freshness(catalog, &snapshot, view)? {
-                Freshness::Fresh => continue,
-                Freshness::Stale => stale.insert(view.to_owned()),
-                // What cannot be built has nothing to lose.
-                Freshness::Invalid { .. } => false,
-            };
-            behind.insert(view.to_owned());
+        let (mut tried, mut failure) = (BTreeSet::new(), None);
+        loop {
+            let snapshot = self.0.log.snapshot();
+            let maintainer = self.maintainer(&snapshot).await?;
+            let catalog = &maintainer.catalog;
+            let found = self.due(&snapshot, &maintainer).await?;
+            let Due { expiries, held_back } = &found;
+            let tables =
+                expiries.iter().map(|expiry| &expiry.rows.table).chain(held_back).collect::<BTreeSet<_>>();
+            let (mut behind, mut stale) = (BTreeSet::new(), BTreeSet::new());
+            for view in tables.into_iter().flat_map(|table| views_over(catalog, table)) {
+                if tried.contains(view) {
+                    continue;
+                }
+                match freshness(catalog, &snapshot, view)? {
+                    Freshness::Fresh => continue,
+                    Freshness::Stale => stale.insert(view.to_owned()),
+                    // What cannot be built has nothing to lose.
+                    Freshness::Invalid { .. } => false,
+                };
+                behind.insert(view.to_owned());
+            }
+            if behind.is_empty() {
+                return Ok((snapshot.seq, found, failure));
+            }
+            // What is refreshed may get rows that have expired too, and have views over it.
+            tried.extend(behind.iter().cloned());
+            let Done { changed, failures } = self.refresh_all(behind).await?;
+            let new = changed.into_iter().filter(|view| !report.refreshed.contains(view));
+            let new = new.collect::<Vec<_>>();
+            report.refreshed.extend(new);
+            let lasting = failures.into_iter().find(|(view, _)| stale.contains(view));
+            let lasting = lasting.map(|(_, error)| error.context("what it has not absorbed does not expire"));
+            failure = failure.or(lasting);
         }
-        let Done { changed, failures } = self.refresh_all(behind).await?;
-        report.refreshed = changed;
-        let lasting = failures.into_iter().find(|(view, _)| stale.contains(view));
-        let failure = lasting.map(|(_, error)| error.context("what it has not absorbed does not expire"));
-        Ok((snapshot.seq, found, failure))
     }
 }

@@ -256,3 +256,26 @@ async fn rows_of_large_files_expire_by_their_positions() {
     store.delete(&object_store::path::Path::from(table.files[0].path.as_str())).await.unwrap();
     assert_eq!(db.expire().await.unwrap().rows(), 0);
 }
+
+/// A view that is refreshed because of an expiry gets rows that have expired too.
+#[tokio::test]
+async fn views_over_what_an_expiry_refreshes_are_refreshed_before_it_too() {
+    views! {
+        pub(crate) Quick: {
+            $from: Visit, $filter: millis < 10, $ttl: { after: "7d", on: at }, $refresh: { mode: manual },
+        }
+        pub(crate) QuickPages: {
+            $from: Quick, $groupBy: [page], $compute: { visits: $count(*) }, $refresh: { mode: manual },
+        }
+    }
+    database! { pub(crate) struct Chain { Visit, Quick, QuickPages } }
+    let (store, clock) = (memory(), clock());
+    let db: Chain = open(&store, &clock).await;
+    db.visit.insert_many([visit("a", 1, START), visit("a", 2, START + 7 * DAY)]).await.unwrap();
+    clock.set(START + 8 * DAY);
+    let report = db.expire().await.unwrap();
+    assert_eq!(report.refreshed, ["Quick", "QuickPages"]);
+    let gone = report.tables.iter().map(|(name, table)| (name.as_str(), table.rows)).collect::<Vec<_>>();
+    assert_eq!(gone, [("Quick", 1), ("Visit", 1)]);
+    assert_eq!(sql(&db, "SELECT page, visits FROM quick_pages").await, ["a 2"]);
+}
