@@ -2,7 +2,9 @@
 
 use parquedb::object_store::ObjectStore;
 use parquedb::object_store::memory::InMemory;
-use parquedb::{Collection, Freshness, LedgerPart, ManualClock, Metrics, Store, database, views};
+use parquedb::{
+    Clock, Collection, Freshness, LedgerPart, ManualClock, Metrics, Store, Timestamp, database, views,
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -27,6 +29,20 @@ views! {
     }
 }
 database! { pub(crate) struct Trips { Trip, Far, Cities } }
+
+/// Kept for an hour.
+#[derive(Collection, Clone, Debug)]
+#[collection(ttl = "1h", on = at)]
+pub(crate) struct Ping {
+    pub(crate) id: i64,
+    pub(crate) at: Timestamp,
+}
+views! {
+    pub(crate) Hours: {
+        $from: Ping, $groupBy: [{ hour: at }], $compute: { n: $count(*) }, $ttl: { after: "1h", on: hour },
+    }
+}
+database! { pub(crate) struct Pings { Ping, Hours } }
 
 const SECOND: i64 = 1_000_000;
 
@@ -184,6 +200,49 @@ async fn joined_files_are_compactions_and_change_no_row() {
     assert!(after.compactions >= 1 && files(&after) < 5, "{after}");
     assert_eq!((after.rows, after.view_rows), (before.rows, before.view_rows));
     assert_eq!(samples(&after.to_prometheus())["parquedb_compactions_total"], after.compactions as f64);
+}
+
+#[tokio::test]
+async fn what_expires_is_counted_for_each_collection_and_view() {
+    let place = Place::new();
+    let store = Store::new(Arc::clone(&place.inner), "");
+    let db = Pings::builder().clock(place.clock.clone()).open_store(store).await.unwrap();
+    let now = place.clock.now();
+    let ping = |id: i64, at: i64| Ping { id, at: Timestamp::from_micros(at) };
+    // A file that expires whole, one of which rows stay, and rows inside a commit.
+    db.ping.insert_many((0..30).map(|id| ping(id, now)).collect::<Vec<_>>()).await.unwrap();
+    db.flush().await.unwrap();
+    let later = |id: i64| ping(id, if id < 35 { now } else { now + 3 * 3600 * SECOND });
+    db.ping.insert_many((30..40).map(later).collect::<Vec<_>>()).await.unwrap();
+    db.flush().await.unwrap();
+    db.ping.insert_many([ping(40, now), ping(41, now)]).await.unwrap();
+    let of = |metrics: &Metrics, name: &str| {
+        let member = metrics.members.iter().find(|member| member.name == name).unwrap();
+        (member.rows_expired, member.files_expired)
+    };
+    db.expire().await.unwrap();
+    let before = db.metrics();
+    assert_eq!((before.expiries, of(&before, "Ping"), of(&before, "Hours")), (0, (0, 0), (0, 0)));
+    place.clock.advance(2 * 3600 * SECOND);
+    let report = db.expire().await.unwrap();
+    let after = db.metrics();
+    assert_eq!((after.expiries, of(&after, "Ping")), (1, (37, 1)));
+    assert_eq!(after.members.iter().map(|member| member.rows_expired).sum::<u64>(), report.rows());
+    let (states, files) = of(&after, "Hours");
+    assert_eq!((states, files), (report.tables["Hours"].rows, report.tables["Hours"].files));
+    assert!(states >= 1, "{after}");
+    assert_eq!(after.rows, before.rows, "what goes is not written");
+    let samples = samples(&after.to_prometheus());
+    for (key, expected) in [
+        ("parquedb_expiries_total", 1),
+        ("parquedb_rows_expired_total{member=\"Ping\",kind=\"collection\"}", 37),
+        ("parquedb_files_expired_total{member=\"Ping\",kind=\"collection\"}", 1),
+        ("parquedb_rows_expired_total{member=\"Hours\",kind=\"view\"}", states),
+    ] {
+        assert_eq!(samples.get(key), Some(&(expected as f64)), "{key}");
+    }
+    let shown = after.to_string();
+    assert!(shown.contains("rows expired") && shown.contains("expiries"), "{shown}");
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use super::Committed;
 use super::body::Body;
+use super::removal::TableExpiry;
+use super::snapshot::Snapshot;
 use crate::error::{ErrorKind, Result};
 use crate::histogram::{Histogram, Quantiles};
 use crate::time::{self, Instant};
@@ -17,6 +19,14 @@ pub(crate) struct Written {
     pub(crate) bytes_in_commits: u64,
 }
 
+/// What this process took out of a table because it had expired.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ExpiredCount {
+    pub(crate) rows: u64,
+    /// Files of which nothing was left.
+    pub(crate) files: u64,
+}
+
 /// What this process did to the log since it opened it.
 #[derive(Debug)]
 pub(super) struct Counters {
@@ -26,8 +36,10 @@ pub(super) struct Counters {
     flushes: AtomicU64,
     checkpoints: AtomicU64,
     compactions: AtomicU64,
+    expiries: AtomicU64,
     latency: Histogram,
     written: Mutex<BTreeMap<String, Written>>,
+    expired: Mutex<BTreeMap<String, ExpiredCount>>,
 }
 
 /// The counts at one moment.
@@ -39,9 +51,12 @@ pub(crate) struct Counts {
     pub(crate) flushes: u64,
     pub(crate) checkpoints: u64,
     pub(crate) compactions: u64,
+    pub(crate) expiries: u64,
     pub(crate) latency: Quantiles,
     /// By table.
     pub(crate) written: BTreeMap<String, Written>,
+    /// By table.
+    pub(crate) expired: BTreeMap<String, ExpiredCount>,
 }
 
 fn one_more(counter: &AtomicU64) {
@@ -57,8 +72,10 @@ impl Counters {
             flushes: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
             compactions: AtomicU64::new(0),
+            expiries: AtomicU64::new(0),
             latency: Histogram::of_durations()?,
             written: Mutex::default(),
+            expired: Mutex::default(),
         })
     }
 
@@ -93,6 +110,25 @@ impl Counters {
         let span = tracing::Span::current();
         span.record("seq", seq).record("tables", tables).record("rows", rows).record("bytes", bytes);
         tracing::debug!(seq, tables, rows, bytes, "committed");
+    }
+
+    /// A commit of this process has taken rows out that had expired.
+    pub(super) fn expired(&self, body: &Body, before: &Snapshot, after: &Snapshot) {
+        if body.expiries.is_empty() {
+            return;
+        }
+        one_more(&self.expiries);
+        let files = |snapshot: &Snapshot, table: &str| {
+            snapshot.tables.get(table).map_or(0, |table| table.files.len() as u64)
+        };
+        let mut expired = self.expired.lock().unwrap_or_else(PoisonError::into_inner);
+        for TableExpiry { rows, .. } in body.expiries.iter() {
+            // Nothing else changes these tables in the same commit.
+            let gone = files(before, &rows.table).saturating_sub(files(after, &rows.table));
+            let table = expired.entry(rows.table.clone()).or_default();
+            table.rows += rows.rows();
+            table.files += gone;
+        }
     }
 
     /// A commit has ended, one way or the other.
@@ -133,8 +169,10 @@ impl Counters {
             flushes: number(&self.flushes),
             checkpoints: number(&self.checkpoints),
             compactions: number(&self.compactions),
+            expiries: number(&self.expiries),
             latency: self.latency.quantiles(),
             written: self.written.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            expired: self.expired.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }

@@ -86,6 +86,7 @@ impl Inner {
         let path = layout::commit(header.seq);
         let state = writer.state.apply(header, pending.sealed.hash, &pending.body, path.as_ref())?;
         writer.anchor = Anchor { tip: state.tip, proved: pending.sent };
+        self.counters.expired(&pending.body, &writer.state.snapshot, &state.snapshot);
         self.publish(writer, state, vec![Applied::new(header, &pending.body)]);
         self.counters.committed(header.seq, pending.sealed.bytes.len(), &pending.body);
         Ok(())

@@ -70,6 +70,8 @@ pub struct Metrics {
     pub checkpoints: u64,
     /// Commits that joined small files into larger ones.
     pub compactions: u64,
+    /// Commits that took rows out which had expired.
+    pub expiries: u64,
     /// What each collection and view consists of, by name.
     pub members: Vec<MemberMetrics>,
     /// How far each view is behind, each after its source.
@@ -94,6 +96,10 @@ pub struct MemberMetrics {
     pub inline_bytes: u64,
     /// Rows that this process wrote to it.
     pub rows_written: u64,
+    /// Rows that this process took out of it because they had expired; states, for a view that groups.
+    pub rows_expired: u64,
+    /// Files of which nothing was left then.
+    pub files_expired: u64,
 }
 
 /// How far a view is behind. What [`Connection::status`] says of it too, as far as nothing needs to be
@@ -142,6 +148,7 @@ impl Connection {
             .keys()
             .map(|name| {
                 let table = snapshot.tables.get(name).map_or(&empty, |table| table.as_ref());
+                let expired = counts.expired.get(name).copied().unwrap_or_default();
                 MemberMetrics {
                     name: name.clone(),
                     is_view: is_view(name),
@@ -150,6 +157,8 @@ impl Connection {
                     file_bytes: table.files.iter().map(|file| file.size).sum(),
                     inline_bytes: table.inline.iter().map(|run| run.bytes).sum(),
                     rows_written: rows_written(name),
+                    rows_expired: expired.rows,
+                    files_expired: expired.files,
                 }
             })
             .collect();
@@ -172,6 +181,7 @@ impl Connection {
             flushes: counts.flushes,
             checkpoints: counts.checkpoints,
             compactions: counts.compactions,
+            expiries: counts.expiries,
             views: self.lags(&snapshot),
             members,
         }
@@ -214,6 +224,7 @@ impl fmt::Display for Metrics {
             row("flushes", &[self.flushes]),
             row("checkpoints", &[self.checkpoints]),
             row("compactions", &[self.compactions]),
+            row("expiries", &[self.expiries]),
             row("batches waiting", &[self.queue.batches]),
             row("batches without room", &[self.queue.outside]),
             row("bytes waiting", &[self.queue.bytes]),
@@ -236,11 +247,26 @@ impl fmt::Display for Metrics {
         ];
         writeln!(f)?;
         write_table(f, &rows)?;
-        let mut rows =
-            vec![heads(&["member", "rows", "files", "file bytes", "inline bytes", "rows written"])];
+        let mut rows = vec![heads(&[
+            "member",
+            "rows",
+            "files",
+            "file bytes",
+            "inline bytes",
+            "rows written",
+            "rows expired",
+            "files expired",
+        ])];
         rows.extend(self.members.iter().map(|member| {
-            let values =
-                [member.rows, member.files, member.file_bytes, member.inline_bytes, member.rows_written];
+            let values = [
+                member.rows,
+                member.files,
+                member.file_bytes,
+                member.inline_bytes,
+                member.rows_written,
+                member.rows_expired,
+                member.files_expired,
+            ];
             row(&member.name, &values)
         }));
         writeln!(f)?;

@@ -63,6 +63,7 @@ impl Metrics {
             ("flushes_total", "Moves of inline rows to files.", self.flushes),
             ("checkpoints_total", "Checkpoints written.", self.checkpoints),
             ("compactions_total", "Commits that joined small files.", self.compactions),
+            ("expiries_total", "Commits that took expired rows out.", self.expiries),
         ];
         for (name, help, value) in counters {
             text.one(name, "counter", help, value);
@@ -112,8 +113,10 @@ impl Metrics {
 
     fn members_to(&self, text: &mut Exposition) {
         type Value = fn(&super::metrics::MemberMetrics) -> u64;
-        let all: [(&str, &str, &str, Value); 5] = [
+        let all: [(&str, &str, &str, Value); 7] = [
             ("rows_written_total", "counter", "Rows written by this process.", |member| member.rows_written),
+            ("rows_expired_total", "counter", "Rows or states that expired.", |member| member.rows_expired),
+            ("files_expired_total", "counter", "Files that expired whole.", |member| member.files_expired),
             ("member_rows", "gauge", "Rows or states stored.", |member| member.rows),
             ("member_files", "gauge", "Parquet files.", |member| member.files),
             ("member_file_bytes", "gauge", "Bytes in Parquet files.", |member| member.file_bytes),
