@@ -66,6 +66,15 @@ pub(crate) fn whole_number(decimal: Expr, kind: &DataType) -> Expr {
     .call(vec![decimal])
 }
 
+/// The same of an array, in one of the types that [`is_whole_number`] knows.
+pub(crate) fn whole_numbers(decimals: &ArrayRef, kind: &DataType) -> Result<ArrayRef> {
+    let columns = std::slice::from_ref(decimals);
+    match kind {
+        DataType::UInt64 => integers::<UInt64Type>(columns),
+        _ => integers::<Int64Type>(columns),
+    }
+}
+
 fn integers<T>(columns: &[ArrayRef]) -> Result<ArrayRef>
 where
     T: ArrowPrimitiveType,
