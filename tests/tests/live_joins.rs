@@ -138,3 +138,44 @@ async fn every_side_of_a_join_reaches_the_view() {
     assert_eq!(by_people(&db, "and all changes").await, []);
     assert_eq!(db.per_company.all().await.unwrap(), []);
 }
+
+/// The only row of a view without keys stays in its table, with what it refers to as it is now.
+#[tokio::test]
+async fn the_only_row_of_a_view_follows_what_it_refers_to() {
+    views! {
+        pub(crate) Staff: { $from: Person, $compute: { people: $count(*), company: $max(company) } }
+        pub(crate) Employer: { $from: Staff, $select: { people, name: company.name } }
+        pub(crate) Employers: { $from: Staff, $groupBy: [{ name: company.name }], $compute: { people: $sum(people) } }
+    }
+    database! { pub(crate) struct Agency { Company, Person, Staff, Employer, Employers } }
+    let db = Agency::open("memory:///").await.unwrap();
+    db.company.insert(company(1, "One")).await.unwrap();
+    db.person.insert_many([person("ann", false, 1), person("bob", true, 1)]).await.unwrap();
+    for name in ["Eins", "Uno"] {
+        // The only row of `Staff` is the same before and after.
+        db.company.upsert(company(1, name)).await.unwrap();
+        let employer = db.employer.all().await.unwrap();
+        let held = employer.iter().map(|row| (row.people, row.name.as_deref())).collect::<Vec<_>>();
+        assert_eq!(held, [(2, Some(name))]);
+        let employers = db.employers.all().await.unwrap();
+        let held = employers.iter().map(|row| (row.name.as_deref(), row.people)).collect::<Vec<_>>();
+        assert_eq!(held, [(Some(name), 2)]);
+        db.flush().await.unwrap();
+    }
+    // Both change in one commit.
+    let mut batch = db.batch();
+    batch.upsert(&db.company, [company(1, "Une")]).unwrap();
+    batch.upsert(&db.person, [person("cid", true, 1)]).unwrap();
+    batch.commit().await.unwrap();
+    let employer = db.employer.all().await.unwrap();
+    assert_eq!(
+        employer.iter().map(|row| (row.people, row.name.as_deref())).collect::<Vec<_>>(),
+        [(3, Some("Une"))]
+    );
+    db.company.delete(|row| row.id.eq(1)).await.unwrap();
+    let employer = db.employer.all().await.unwrap();
+    assert_eq!(employer.iter().map(|row| (row.people, row.name.as_deref())).collect::<Vec<_>>(), [(3, None)]);
+    for view in ["Employer", "Employers"] {
+        assert!(db.verify(view, None).await.unwrap().is_exact(), "{view}");
+    }
+}
