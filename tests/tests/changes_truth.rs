@@ -6,11 +6,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_precision_loss)]
 
 mod aggregate;
+mod compare;
 mod expression;
 mod fold;
 mod history;
+mod making;
 mod members;
+mod model;
 mod oracle;
+mod refusal;
+mod retention;
 mod run;
 mod shrink;
 mod value;
@@ -44,7 +49,14 @@ fn describe(case: &Case) -> String {
             columns.iter().map(|at| collection.fields[*at].name.clone()).collect::<Vec<_>>()
         };
         let version = collection.version.map(|at| collection.fields[at].name.clone());
-        writeln!(text, "{}: key {:?}, version {version:?}", collection.name, names(&collection.key)).unwrap();
+        let ttl = collection.ttl.map(|(at, after)| (collection.fields[at].name.clone(), after));
+        writeln!(
+            text,
+            "{}: key {:?}, version {version:?}, ttl {ttl:?}",
+            collection.name,
+            names(&collection.key)
+        )
+        .unwrap();
     }
     for view in &case.views {
         writeln!(text, "{}", run::plan(view)).unwrap();
@@ -131,6 +143,39 @@ fn random_views_have_every_kind_of_join() {
     assert!(counts.iter().all(|count| *count > 0), "{counts:?} of {}", views.len());
 }
 
+#[test]
+fn random_histories_let_every_kind_of_rows_expire() {
+    let cases = (1..=300).map(Case::random).collect::<Vec<_>>();
+    let collection = |case: &Case, name: &str| {
+        case.collections.iter().any(|collection| collection.name == name && collection.ttl.is_some())
+    };
+    let view = |case: &Case, name: &str| {
+        case.views.iter().any(|view| view.member.name == name && view.ttl.is_some())
+    };
+    let count = |of: &dyn Fn(&Case, &view::View) -> bool| {
+        cases.iter().map(|case| case.views.iter().filter(|view| of(case, view)).count()).sum::<usize>()
+    };
+    let over = |view: &view::View, expires: &dyn Fn(&str) -> bool| {
+        view.definition.plan.sources.iter().any(|source| expires(source))
+    };
+    let joins = |view: &view::View, as_of_ingest: bool| {
+        view.definition.plan.joins.iter().any(|join| join.as_of_ingest == as_of_ingest)
+    };
+    let counts = [
+        count(&|_, view| view.ttl.is_some() && view.groups.is_none()),
+        count(&|_, view| view.ttl.is_some() && view.groups.is_some()),
+        count(&|_, view| view.ttl.is_some() && !view.member.streams),
+        count(&|case, of| over(of, &|name| view(case, name))),
+        count(&|case, of| over(of, &|name| view(case, name)) && joins(of, false)),
+        count(&|case, of| over(of, &|name| collection(case, name)) && joins(of, false)),
+        count(&|case, of| over(of, &|name| collection(case, name)) && joins(of, true)),
+        count(&|case, of| of.ttl.is_some() && over(of, &|name| collection(case, name) || view(case, name))),
+    ];
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+    let steps = || cases.iter().flat_map(|case| &case.steps);
+    assert!(steps().any(|step| matches!(step, Step::Rebuild(_))));
+}
+
 /// The same rows in the end, by another way: in other batches in another order, while views are refreshed at other
 /// times, with and without compaction and restarts.
 fn another_way(case: &Case, rows: Vec<(usize, Vec<value::Row>)>, random: &mut Random) -> Case {
@@ -168,6 +213,7 @@ async fn same_by_another_way(seed: u64) -> Result<(), String> {
     let mut case = Case::random(seed);
     // What has expired is in no batch of the other way.
     case.collections.iter_mut().for_each(|collection| collection.ttl = None);
+    case.views.iter_mut().for_each(|view| (view.ttl, view.definition.ttl) = (None, None));
     // What rows found when they came depends on the way.
     let joins = case.views.iter_mut().flat_map(|view| &mut view.definition.plan.joins);
     joins.for_each(|join| join.as_of_ingest = false);

@@ -1,15 +1,14 @@
-//! Histories: what happens to a database, and what that makes of a naive model of it.
+//! Histories: what happens to a database.
 
 use super::expression::{Condition, Expression, Scope};
+use super::making::random_view;
 use super::members::{Collection, Shape};
-use super::oracle::Oracle;
 use super::run::START;
-use super::value::{AROUND, Field, Row, Type, Value, text};
-use super::view::{Member, View, random_view};
+use super::value::{AROUND, Field, Row, Type, Value};
+use super::view::{Member, View};
 use parquedb::declare::node::Node;
 use parquedb::testing::Random;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 /// A database, and what happens to it.
 #[derive(Clone, Debug)]
@@ -51,195 +50,12 @@ pub(super) enum Step {
     },
     Maintain,
     Reopen,
+    /// Of a view over which there is none.
+    Rebuild(String),
     /// So many hours later, what has expired goes.
     Expire {
         hours: u8,
     },
-}
-
-/// What the collections hold.
-#[derive(Clone, Debug)]
-pub(super) struct Model {
-    pub(super) fields: Arc<BTreeMap<String, Vec<Field>>>,
-    pub(super) rows: BTreeMap<String, Arc<Vec<Row>>>,
-    /// What has expired, which views still count.
-    pub(super) expired: BTreeMap<String, Arc<Vec<Row>>>,
-    /// The positions of the columns of their keys.
-    keys: Arc<BTreeMap<String, Vec<usize>>>,
-    /// The commit that made it so. Several batches may be in one.
-    pub(super) seq: u64,
-    ids: BTreeSet<String>,
-}
-
-impl Model {
-    pub(super) fn new(collections: &[Collection]) -> Self {
-        let fields = collections.iter().map(|of| (of.name.clone(), of.fields.clone()));
-        let rows = collections.iter().map(|of| (of.name.clone(), Arc::default()));
-        let rows: BTreeMap<_, _> = rows.collect();
-        let keys = collections.iter().map(|of| (of.name.clone(), of.key.clone()));
-        Self {
-            fields: Arc::new(fields.collect()),
-            expired: rows.clone(),
-            rows,
-            keys: Arc::new(keys.collect()),
-            seq: 0,
-            ids: BTreeSet::new(),
-        }
-    }
-
-    /// The model after rows have expired at a time.
-    pub(super) fn expired_at(&self, collections: &[Collection], now: i64) -> Self {
-        let mut model = self.clone();
-        for Collection { name, ttl, .. } in collections {
-            let Some((on, after)) = ttl else { continue };
-            let is_old = |row: &&Row| matches!(row[*on], Value::Time(time) if time < now - after);
-            let (old, left): (Vec<_>, Vec<_>) = self.rows[name].iter().partition(is_old);
-            let gone = self.expired[name].iter().chain(old).cloned().collect();
-            model.expired.insert(name.clone(), Arc::new(gone));
-            model.rows.insert(name.clone(), Arc::new(left.into_iter().cloned().collect()));
-        }
-        model
-    }
-
-    pub(super) fn has_expired(&self) -> bool {
-        self.expired.values().any(|rows| !rows.is_empty())
-    }
-
-    /// The rows of a collection that views count.
-    pub(super) fn counted(&self, collection: &str) -> Arc<Vec<Row>> {
-        match self.expired[collection].as_slice() {
-            [] => Arc::clone(&self.rows[collection]),
-            expired => Arc::new(self.rows[collection].iter().chain(expired).cloned().collect()),
-        }
-    }
-
-    /// All rows that a collection ever had, up to the last of some models: each with the commits in which it came
-    /// and went. Those that are there come first, in their order.
-    pub(super) fn past(versions: &[Self], name: &str) -> Vec<(Row, i64, i64)> {
-        let mut there: BTreeMap<String, (Row, i64)> = BTreeMap::new();
-        let mut gone = Vec::new();
-        for (at, version) in versions.iter().enumerate() {
-            if versions.get(at + 1).is_some_and(|next| next.seq == version.seq) {
-                continue;
-            }
-            let seq = i64::try_from(version.seq).unwrap();
-            let mut before = std::mem::take(&mut there);
-            for (number, row) in version.rows[name].iter().enumerate() {
-                let id = version.identity(name, number, row);
-                let came = match before.remove(&id) {
-                    Some((old, came)) if text(&old) == text(row) => came,
-                    Some((old, came)) => {
-                        gone.push((old, came, seq));
-                        seq
-                    }
-                    None => seq,
-                };
-                there.insert(id, (row.clone(), came));
-            }
-            gone.extend(before.into_values().map(|(row, came)| (row, came, seq)));
-        }
-        let last = versions.last().unwrap();
-        let rows = last.rows[name].iter().enumerate().map(|(number, row)| {
-            let (row, came) = there.remove(&last.identity(name, number, row)).unwrap();
-            (row, came, i64::MAX)
-        });
-        rows.collect::<Vec<_>>().into_iter().chain(gone).collect()
-    }
-
-    /// What stays the same of a row that changes. Rows without a key only come, one after the other.
-    fn identity(&self, name: &str, number: usize, row: &Row) -> String {
-        match self.keys[name].as_slice() {
-            [] => number.to_string(),
-            key => text(&key.iter().map(|at| row[*at].clone()).collect()),
-        }
-    }
-
-    /// The model after a batch; nothing when the batch must be refused.
-    pub(super) async fn after(
-        &self,
-        oracle: &Oracle,
-        collections: &[Collection],
-        batch: &Batch,
-    ) -> Result<Option<Self>, String> {
-        let mut model = self.clone();
-        if let Some(id) = &batch.id
-            && !model.ids.insert(id.clone())
-        {
-            return Ok(Some(model));
-        }
-        for (collection, change) in &batch.changes {
-            let collection = &collections[*collection];
-            let mut rows = model.rows[&collection.name].as_ref().clone();
-            if !apply(oracle, collection, change, &mut rows).await? {
-                return Ok(None);
-            }
-            model.rows.insert(collection.name.clone(), Arc::new(rows));
-        }
-        Ok(Some(model))
-    }
-}
-
-async fn apply(
-    oracle: &Oracle,
-    collection: &Collection,
-    change: &Change,
-    rows: &mut Vec<Row>,
-) -> Result<bool, String> {
-    let key = |row: &Row| text(&collection.key_of(row));
-    match change {
-        Change::Insert(new) => {
-            for row in new {
-                if collection.is_keyed() && rows.iter().any(|old| key(old) == key(row)) {
-                    return Ok(false);
-                }
-                rows.push(row.clone());
-            }
-        }
-        Change::Upsert(new) => {
-            for row in new {
-                match rows.iter_mut().find(|old| key(old) == key(row)) {
-                    Some(old) => {
-                        let older = collection.version.is_some_and(|at| int(&row[at]) < int(&old[at]));
-                        if !older {
-                            *old = row.clone();
-                        }
-                    }
-                    None => rows.push(row.clone()),
-                }
-            }
-        }
-        Change::Delete(keys) => {
-            let keys = keys.iter().map(key).collect::<BTreeSet<_>>();
-            rows.retain(|row| !keys.contains(&key(row)));
-        }
-        Change::DeleteWhere(condition) => {
-            let found = oracle.select(&collection.fields, rows, &condition.sql, &[]).await?;
-            let found = found.into_iter().map(|(row, _)| row).collect::<BTreeSet<_>>();
-            let mut number = 0..;
-            rows.retain(|_| !found.contains(&number.next().unwrap_or_default()));
-        }
-        Change::Update(condition, assignments) => {
-            let values = assignments.iter().map(|(_, value)| value.sql.clone()).collect::<Vec<_>>();
-            let found = oracle.select(&collection.fields, rows, &condition.sql, &values).await?;
-            for (row, values) in found {
-                for ((column, _), value) in assignments.iter().zip(values) {
-                    match (&collection.fields[*column].of, &mut rows[row][*column]) {
-                        (Type::List(_), Value::List(elements)) => elements.push(value),
-                        (Type::List(_), list) => *list = Value::List(vec![value]),
-                        (_, old) => *old = value,
-                    }
-                }
-            }
-        }
-    }
-    Ok(true)
-}
-
-fn int(value: &Value) -> i64 {
-    match value {
-        Value::Int(value) => *value,
-        other => panic!("{other:?} is no version"),
-    }
 }
 
 impl Case {
@@ -266,30 +82,58 @@ impl Case {
         case
     }
 
-    /// In some cases rows of a collection expire: of one that no view with references is computed from, because
-    /// what an expired row referred to stays as it was.
+    /// In some cases rows of a collection expire, which no view looks up, and those of views.
     fn let_rows_expire(&mut self, random: &mut Random) {
-        let is_joined = |name: &str| {
-            let mut plans = self.views.iter().map(|view| &view.definition.plan);
-            plans.any(|plan| !plan.joins.is_empty() && plan.members().any(|member| member == name))
+        let is_looked_up = |name: &str| {
+            let mut joins = self.views.iter().flat_map(|view| &view.definition.plan.joins);
+            joins.any(|join| join.member == name)
         };
-        let times = |collection: &Collection| {
-            let of = |index: &usize| collection.fields[*index].of == Type::Time;
-            (0..collection.fields.len()).filter(of).collect::<Vec<_>>()
+        let times = |fields: &[Field]| {
+            (0..fields.len()).filter(|at| fields[*at].of == Type::Time).collect::<Vec<_>>()
+        };
+        let after = |random: &mut Random| {
+            START - AROUND - (i64::try_from(random.below(30)).unwrap() - 12) * 3_600_000_000
         };
         let all = self.collections.iter().enumerate();
-        let can = all.filter(|(_, of)| !times(of).is_empty() && !is_joined(&of.name));
-        let can = can.map(|(at, of)| (at, times(of))).collect::<Vec<_>>();
-        if can.is_empty() {
+        let can = all.filter(|(_, of)| !times(&of.fields).is_empty() && !is_looked_up(&of.name));
+        let can = can.map(|(at, of)| (at, times(&of.fields))).collect::<Vec<_>>();
+        if !can.is_empty() {
+            let (at, times) = random.pick(&can).clone();
+            let after = after(random);
+            self.collections[at].ttl = Some((*random.pick(&times), after));
+        }
+        for view in &mut self.views {
+            let columns = view.groups.as_ref().map_or(view.member.fields.len(), |groups| groups.keys);
+            let times = times(&view.member.fields[..columns]);
+            if !times.is_empty() && random.one_in(3) {
+                view.expires(*random.pick(&times), after(random));
+            }
+        }
+        let is_any = self.collections.iter().any(|collection| collection.ttl.is_some())
+            || self.views.iter().any(|view| view.ttl.is_some());
+        if !is_any {
             return;
         }
-        let (at, times) = random.pick(&can).clone();
-        let horizon = AROUND + (i64::try_from(random.below(30)).unwrap() - 12) * 3_600_000_000;
-        self.collections[at].ttl = Some((*random.pick(&times), START - horizon));
-        for _ in 0..1 + random.below(3) {
+        for _ in 0..1 + random.below(2) {
             let at = 1 + usize::try_from(random.below(self.steps.len() as u64)).unwrap();
             let hours = u8::try_from(random.below(10)).unwrap();
             self.steps.insert(at, Step::Expire { hours });
+        }
+        if random.one_in(3) {
+            let of = |name: &str| self.views.iter().find(|view| view.member.name == name);
+            let is_last = |view: &View| {
+                let name = &view.member.name;
+                let mut over = self.views.iter().flat_map(|view| view.definition.plan.members());
+                let mut below = view.definition.plan.members();
+                !over.any(|member| member == name)
+                    && below.all(|member| of(member).is_none_or(|view| view.member.streams))
+            };
+            let last = self.views.iter().filter(|view| is_last(view)).map(|view| view.member.name.clone());
+            let last = last.collect::<Vec<_>>();
+            if !last.is_empty() {
+                let at = 1 + usize::try_from(random.below(self.steps.len() as u64)).unwrap();
+                self.steps.insert(at, Step::Rebuild(random.pick(&last).clone()));
+            }
         }
     }
 

@@ -1,14 +1,18 @@
 //! A case on a real database in a folder, compared with the model and the oracle.
 
-use super::history::{Batch, Case, Change, Model, Step};
-use super::oracle::{Oracle, table};
-use super::value::{Field, Row, Type, Value, from_batches, text, texts, to_batch, with_negative_zeros};
+use super::compare::same;
+use super::history::{Batch, Case, Change, Step};
+use super::model::Model;
+use super::oracle::{Oracle, Truth, When, table};
+use super::refusal::Refusal;
+use super::value::{Field, Row, Type, from_batches, texts, to_batch, with_negative_zeros};
 use super::view::View;
 use parquedb::declare::assignment::Assignment;
 use parquedb::declare::node::{Function, Node};
 use parquedb::declare::plan::Refresh;
 use parquedb::testing::Random;
 use parquedb::{Clock, CompactOptions, Connection, Database, ErrorKind, ManualClock, Written};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
@@ -28,18 +32,18 @@ pub(super) enum Checks {
 }
 
 pub(super) struct Run {
-    case: Case,
+    pub(super) case: Case,
     folder: TempDir,
     clock: Arc<ManualClock>,
     db: Connection,
-    oracle: Oracle,
+    pub(super) oracle: Oracle,
     /// The model after each commit.
-    versions: Vec<Model>,
+    pub(super) versions: Vec<Model>,
     /// Which of them each view that does not stream has absorbed.
-    absorbed: Vec<usize>,
+    pub(super) absorbed: Vec<usize>,
     random: Random,
     /// A view could not follow, because rows that it would need have expired: what it holds is not followed here.
-    is_stuck: bool,
+    pub(super) is_stuck: bool,
 }
 
 /// Runs a case to its end. The error is for a person.
@@ -49,14 +53,14 @@ pub(super) async fn run(case: Case, seed: u64, checks: Checks) -> Result<(), Str
         let step = run.case.steps[index].clone();
         let done = run.step(&step).await;
         done.map_err(|error| format!("step {index}: {error}"))?;
-        if run.is_stuck {
+        if run.is_over() {
             return Ok(());
         }
         run.check(checks).await.map_err(|error| format!("after step {index}: {error}"))?;
     }
     run.check(checks).await.map_err(|error| format!("at the end: {error}"))?;
     run.step(&Step::Refresh(None)).await?;
-    if run.is_stuck {
+    if run.is_over() {
         return Ok(());
     }
     run.check(Checks::All).await.map_err(|error| format!("at the end, when all views are refreshed: {error}"))
@@ -127,6 +131,11 @@ impl Run {
         self.versions.len() - 1
     }
 
+    /// Whether what comes next is not followed here.
+    fn is_over(&self) -> bool {
+        self.is_stuck || self.oracle.is_beyond
+    }
+
     pub(super) fn model(&self) -> &Model {
         &self.versions[self.now()]
     }
@@ -169,52 +178,57 @@ impl Run {
                 self.clock.advance(3_600_000_000);
                 self.db.maintain().await.map_err(failed)?;
                 // An hour has passed, so all that are scheduled are due.
-                for at in 0..self.case.views.len() {
-                    if let Refresh::Scheduled { .. } = self.case.views[at].definition.refresh {
-                        self.absorbed[at] = self.now();
-                    }
-                }
-                Ok(())
+                let views = self.case.views.iter();
+                let due = views.filter(|view| matches!(view.definition.refresh, Refresh::Scheduled { .. }));
+                let due = due.map(|view| view.member.name.clone()).collect();
+                self.absorb(due).await
             }
             Step::Expire { hours } => {
                 self.clock.advance(i64::from(*hours) * 3_600_000_000);
                 let done = match self.db.expire().await {
-                    Err(error) if self.is_refusal(&error) => {
+                    Err(error) if self.is_refusal(&error, self.now()).await? => {
                         self.is_stuck = true;
                         return Ok(());
                     }
                     done => done.map_err(failed)?,
                 };
                 // What was behind has absorbed everything before.
-                let now = self.now();
-                for (view, absorbed) in self.case.views.iter().zip(&mut self.absorbed) {
-                    if done.refreshed.contains(&view.member.name) {
-                        *absorbed = now;
+                self.absorb(done.refreshed.iter().cloned().collect()).await?;
+                let now = self.clock.now();
+                let after = Model::expired_at(&self.versions, &self.case.collections, now);
+                let mut expected = 0;
+                for (collection, expired) in &after.expired {
+                    let gone = (expired.len() - self.model().expired[collection].len()) as u64;
+                    expected += gone;
+                    let reported = done.tables.get(collection).map_or(0, |table| table.rows);
+                    if reported != gone {
+                        return Err(format!("{reported} rows of {collection} expired instead of {gone}"));
                     }
                 }
-                let after = self.model().expired_at(&self.case.collections, self.clock.now());
-                let gone = |model: &Model| model.expired.values().map(|rows| rows.len() as u64).sum::<u64>();
-                let expected = gone(&after) - gone(self.model());
-                if done.rows() != expected {
-                    return Err(format!("{} rows expired instead of {expected}", done.rows()));
+                let truth = Truth { views: &self.case.views, versions: &self.versions };
+                for (at, view) in self.case.views.iter().enumerate() {
+                    let absorbed =
+                        if view.member.streams { self.versions.len() - 1 } else { self.absorbed[at] };
+                    let name = &view.member.name;
+                    let reported = done.tables.get(name).map_or(0, |table| table.rows);
+                    let gone = self.oracle.expire(truth, view, absorbed, now, reported).await?.len() as u64;
+                    expected += gone;
+                    // A group has one state or more. Also of groups that nobody sees there are some.
+                    let is_right = if view.groups.is_some() { reported >= gone } else { reported == gone };
+                    if !is_right || (view.ttl.is_none() && reported > 0) {
+                        return Err(format!("{reported} rows of {name} expired instead of {gone}"));
+                    }
                 }
                 EXPIRED.fetch_add(expected, Ordering::Relaxed);
                 self.versions.push(after);
                 Ok(())
             }
+            Step::Rebuild(name) => self.rebuild(name).await,
             Step::Reopen => {
                 self.db = open(&self.case, &self.folder, &self.clock).await?;
                 Ok(())
             }
         }
-    }
-
-    /// Whether this is refused because groups would have to be computed again from rows of which some have
-    /// expired.
-    fn is_refusal(&self, error: &parquedb::Error) -> bool {
-        self.model().has_expired()
-            && error.kind() == ErrorKind::Invalid
-            && error.to_string().contains("would have to be computed again from all its rows")
     }
 
     /// What became of a batch must be what the model says.
@@ -227,9 +241,18 @@ impl Run {
                 Ok(())
             }
             (None, Err(error)) if error.kind() == ErrorKind::Invalid => Ok(()),
-            // Nothing of it was written.
-            (Some(_), Err(error)) if self.is_refusal(&error) => Ok(()),
-            (Some(_), Err(error)) => Err(format!("a good batch was refused: {}", failed(error))),
+            (Some(mut model), Err(error)) => {
+                // Nothing of it was written. What would have been tells whether it must not.
+                model.seq += 1;
+                self.versions.push(model);
+                let is_refusal = self.is_refusal(&error, self.now() - 1).await;
+                self.versions.pop();
+                self.oracle.forget(self.versions.len());
+                match is_refusal? {
+                    true => Ok(()),
+                    false => Err(format!("a good batch was refused: {}", failed(error))),
+                }
+            }
             (None, Ok(_)) => Err("a row was inserted whose key is there already".to_owned()),
             (None, Err(error)) => {
                 Err(format!("a bad batch was refused for another reason: {}", failed(error)))
@@ -244,18 +267,56 @@ impl Run {
                 continue;
             }
             match self.db.refresh(name).await {
-                Err(error) if self.is_refusal(&error) => {
+                Err(error) if self.is_refusal(&error, self.now()).await? => {
                     self.is_stuck = true;
                     return Ok(());
                 }
                 done => done.map_err(|error| format!("refreshing {name}: {}", failed(error)))?,
             };
             let mut wanted = vec![name.as_str()];
+            let mut refreshed = BTreeSet::new();
             while let Some(name) = wanted.pop() {
-                if let Some(at) = self.case.views.iter().position(|view| view.member.name == name) {
-                    self.absorbed[at] = self.versions.len() - 1;
-                    wanted.extend(self.case.views[at].definition.plan.members());
+                if let Some(view) = self.case.views.iter().find(|view| view.member.name == name) {
+                    refreshed.insert(view.member.name.clone());
+                    wanted.extend(view.definition.plan.members());
                 }
+            }
+            self.absorb(refreshed).await?;
+        }
+        Ok(())
+    }
+
+    /// Builds a view anew over which there is none: that must be refused if it has counted what has expired.
+    async fn rebuild(&mut self, name: &str) -> Result<(), String> {
+        let views = &self.case.views;
+        let Some(view) = views.iter().find(|view| view.member.name == name).cloned() else { return Ok(()) };
+        match (self.of_rebuilding(&view).await?, self.db.rebuild(name).await) {
+            (Refusal::Maybe | Refusal::Must, Err(error))
+                if error.kind() == ErrorKind::Invalid
+                    && error.to_string().contains("it cannot be built anew") =>
+            {
+                Ok(())
+            }
+            (Refusal::Must, Ok(())) => {
+                Err(format!("{name} was built anew without what has expired\n{}", plan(&view)))
+            }
+            (_, Err(error)) => Err(format!("{name} was not built anew: {}\n{}", failed(error), plan(&view))),
+            (_, Ok(())) => {
+                self.oracle.built_anew(&view);
+                self.absorb(BTreeSet::from([name.to_owned()])).await
+            }
+        }
+    }
+
+    /// Views have absorbed everything.
+    async fn absorb(&mut self, views: BTreeSet<String>) -> Result<(), String> {
+        let now = self.now();
+        let truth = Truth { views: &self.case.views, versions: &self.versions };
+        // Those that others are computed from come first.
+        for (view, absorbed) in self.case.views.iter().zip(&mut self.absorbed) {
+            if views.contains(&view.member.name) {
+                *absorbed = now;
+                self.oracle.absorb(truth, view, now).await?;
             }
         }
         Ok(())
@@ -289,22 +350,32 @@ impl Run {
         let now = self.now();
         let seen = if view.member.streams { now } else { self.absorbed[index] };
         if all || seen == now || self.random.one_in(2) {
-            self.compare(&view, seen, false).await?;
+            // Rows that have expired since it absorbed something have gone.
+            let retained = self.oracle.retained.get(&view.member.name).and_then(|retained| retained.last());
+            let version = retained.map_or(seen, |retained| retained.version.max(seen));
+            self.compare(&view, When::stored(version)).await?;
         }
         if seen != now {
-            self.compare(&view, now, true).await?;
+            self.compare(&view, When::fresh(now)).await?;
         }
         if self.random.one_in(6) {
             let name = &view.member.name;
+            let refusal = self.of_verifying(&view).await?;
             let found = match self.db.verify(name, None).await {
                 Err(error)
-                    if self.model().has_expired()
+                    if refusal != Refusal::No
                         && error.to_string().contains("it cannot be computed again to be compared") =>
                 {
                     return Ok(());
                 }
                 found => found.map_err(|error| format!("verify {name}: {}", failed(error)))?,
             };
+            if refusal == Refusal::Must {
+                return Err(format!(
+                    "verify() of {name} compares what has expired: {found}\n{}",
+                    plan(&view)
+                ));
+            }
             if !found.is_exact() {
                 return Err(format!("verify() of {name} finds differences: {found}\n{}", plan(&view)));
             }
@@ -313,20 +384,21 @@ impl Run {
     }
 
     /// Compares a view's rows with what SQL gives over a version of the model.
-    async fn compare(&mut self, view: &View, version: usize, fresh: bool) -> Result<(), String> {
+    async fn compare(&mut self, view: &View, when: When) -> Result<(), String> {
         let name = &view.member.name;
         let rows = self.db.rows(name);
-        let rows = if fresh { rows.fresh() } else { rows };
+        let rows = if when.fresh { rows.fresh() } else { rows };
         let read = match rows.batches().await {
-            Err(error) if fresh && self.is_refusal(&error) => return Ok(()),
+            Err(error) if when.fresh && self.is_refusal(&error, self.now()).await? => return Ok(()),
             read => read.map_err(|error| format!("reading {name}: {}\n{}", failed(error), plan(view)))?,
         };
         let read = from_batches(&read);
-        let expected = self.oracle.rows(&self.case.views, &self.versions, name, version).await?;
-        if same(view, &read, &expected) {
+        let truth = Truth { views: &self.case.views, versions: &self.versions };
+        let expected = self.oracle.rows(truth, view, when).await?;
+        if self.oracle.is_beyond || same(view, &read, &expected) {
             return Ok(());
         }
-        let how = match (fresh, version == self.now()) {
+        let how = match (when.fresh, when.version == self.now()) {
             (true, _) => "read with fresh()",
             (_, true) => "that has absorbed everything",
             _ => "that is behind",
@@ -347,59 +419,11 @@ impl Run {
     }
 }
 
-/// Whether rows are the same but for what estimates may differ.
-fn same(view: &View, read: &[Row], expected: &[Row]) -> bool {
-    let near = view.member.near.iter().filter_map(|(name, part, apart)| {
-        let at = view.member.fields.iter().position(|field| field.name == *name)?;
-        Some((at, *part, *apart))
-    });
-    let near = near.collect::<Vec<_>>();
-    if near.is_empty() {
-        return texts(read) == texts(expected);
-    }
-    let split = |rows: &[Row]| {
-        let rows = rows.iter().map(|row| {
-            let mut exact = row.clone();
-            near.iter().for_each(|(at, ..)| exact[*at] = Value::Null);
-            let estimates = near.iter().map(|(at, ..)| row[*at].clone()).collect::<Row>();
-            (text(&exact), estimates)
-        });
-        let mut rows = rows.collect::<Vec<_>>();
-        rows.sort_by(|left, right| left.0.cmp(&right.0));
-        rows
-    };
-    let number = |value: &Value| match value {
-        Value::Int(value) => Some(*value as f64),
-        Value::Float(value) => Some(*value),
-        _ => None,
-    };
-    let is_near_number =
-        |left: &Value, right: &Value, part: f64, apart: f64| match (number(left), number(right)) {
-            (Some(left), Some(right)) if left.is_finite() && right.is_finite() => {
-                (left - right).abs() <= right.abs() * part + apart
-            }
-            (left, right) => format!("{left:?}") == format!("{right:?}"),
-        };
-    let is_near = |left: &Value, right: &Value, part: f64, apart: f64| match (left, right) {
-        (Value::List(left), Value::List(right)) => {
-            let mut pairs = left.iter().zip(right);
-            left.len() == right.len() && pairs.all(|(left, right)| is_near_number(left, right, part, apart))
-        }
-        (left, right) => is_near_number(left, right, part, apart),
-    };
-    let (read, expected) = (split(read), split(expected));
-    read.len() == expected.len()
-        && read.iter().zip(&expected).all(|(read, expected)| {
-            let mut pairs = near.iter().zip(read.1.iter().zip(&expected.1));
-            read.0 == expected.0
-                && pairs.all(|((_, part, apart), (left, right))| is_near(left, right, *part, *apart))
-        })
-}
-
 /// A view's plan and the SQL that says the same.
 pub(super) fn plan(view: &View) -> String {
     let json = serde_json::to_string_pretty(&view.definition.plan).unwrap();
     let having = view.having.as_ref().map(|having| format!(" HAVING {having}")).unwrap_or_default();
     let refresh = &view.definition.refresh;
-    format!("{} {refresh:?}: {json}\n{}{having}", view.member.name, view.sql)
+    let ttl = view.definition.ttl.as_ref().map(|ttl| format!(" {ttl:?}")).unwrap_or_default();
+    format!("{} {refresh:?}{ttl}: {json}\n{}{having}", view.member.name, view.sql)
 }
