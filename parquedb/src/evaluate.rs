@@ -9,7 +9,6 @@ pub(crate) mod catalog;
 pub(crate) mod decimal_sums;
 pub(crate) mod difference;
 pub(crate) mod exact_sum;
-pub(crate) mod fitting;
 pub(crate) mod function;
 pub(crate) mod hyperloglog;
 mod join;

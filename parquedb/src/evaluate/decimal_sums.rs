@@ -49,50 +49,43 @@ pub(crate) fn is_whole_number(from: &DataType, to: &DataType) -> bool {
         && matches!(to, DataType::Int64 | DataType::UInt64)
 }
 
-/// Decimals without digits after the point as integers. One that is outside of their type is an error.
-pub(crate) fn whole_number(decimal: Expr, kind: &DataType) -> Expr {
+/// Decimals without digits after the point as the integers of a column. One that is outside of their type is an error
+/// that names the column. It does not name the group: its keys would have to be read for it each time.
+pub(crate) fn whole_number(decimal: Expr, kind: &DataType, column: &str) -> Expr {
+    let column = column.to_owned();
     match kind {
         DataType::UInt64 => ColumnFunction::new(
             "unsigned_number",
             |_| Ok(DataType::UInt64),
-            |columns, _| integers::<UInt64Type>(columns),
+            move |columns, _| integers::<UInt64Type>(columns, &column),
         ),
         _ => ColumnFunction::new(
             "whole_number",
             |_| Ok(DataType::Int64),
-            |columns, _| integers::<Int64Type>(columns),
+            move |columns, _| integers::<Int64Type>(columns, &column),
         ),
     }
     .call(vec![decimal])
 }
 
-/// The same of an array, in one of the types that [`is_whole_number`] knows.
-pub(crate) fn whole_numbers(decimals: &ArrayRef, kind: &DataType) -> Result<ArrayRef> {
-    let columns = std::slice::from_ref(decimals);
-    match kind {
-        DataType::UInt64 => integers::<UInt64Type>(columns),
-        _ => integers::<Int64Type>(columns),
-    }
-}
-
-fn integers<T>(columns: &[ArrayRef]) -> Result<ArrayRef>
+fn integers<T>(columns: &[ArrayRef], column: &str) -> Result<ArrayRef>
 where
     T: ArrowPrimitiveType,
     T::Native: TryFrom<i128>,
 {
-    fn within<N: TryFrom<i128>>(value: Option<i128>, shown: impl Display, kind: &DataType) -> Result<N> {
-        let converted = value.and_then(|value| N::try_from(value).ok());
-        converted.ok_or_else(|| exec_datafusion_err!("{shown} is outside of the range of {kind}"))
-    }
+    let within = |value: Option<i128>, shown: &dyn Display| {
+        value.and_then(|value| T::Native::try_from(value).ok()).ok_or_else(|| {
+            exec_datafusion_err!("column `{column}`: {shown} is outside of the range of {}", T::DATA_TYPE)
+        })
+    };
     let [decimals] = columns else { return internal_err!("an integer is made of one decimal") };
-    let kind = &T::DATA_TYPE;
     let integers: PrimitiveArray<T> = match decimals.data_type() {
         DataType::Decimal128(_, 0) => decimals
             .as_primitive::<Decimal128Type>()
-            .try_unary::<_, T, DataFusionError>(|value| within(Some(value), value, kind))?,
+            .try_unary::<_, T, DataFusionError>(|value| within(Some(value), &value))?,
         DataType::Decimal256(_, 0) => decimals
             .as_primitive::<Decimal256Type>()
-            .try_unary::<_, T, DataFusionError>(|value| within(value.to_i128(), value, kind))?,
+            .try_unary::<_, T, DataFusionError>(|value| within(value.to_i128(), &value))?,
         other => return internal_err!("{other} is no decimal without digits after the point"),
     };
     Ok(Arc::new(integers))
@@ -109,15 +102,18 @@ mod tests {
     fn integers_of_both_widths_keep_their_nulls() {
         let narrow = Decimal128Array::from(vec![Some(i128::from(i64::MIN)), None, Some(7)]);
         let narrow: ArrayRef = Arc::new(narrow.with_precision_and_scale(38, 0).unwrap());
-        let made = integers::<Int64Type>(&[narrow]).unwrap();
+        let made = integers::<Int64Type>(&[narrow], "n").unwrap();
         assert_eq!(made.as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(i64::MIN), None, Some(7)]));
         let wide = Decimal256Array::from(vec![Some(i256::from_i128(i128::from(u64::MAX))), None]);
         let wide: ArrayRef = Arc::new(wide.with_precision_and_scale(76, 0).unwrap());
-        let made = integers::<UInt64Type>(&[Arc::clone(&wide)]).unwrap();
+        let made = integers::<UInt64Type>(&[Arc::clone(&wide)], "n").unwrap();
         assert_eq!(made.as_primitive::<UInt64Type>().iter().collect::<Vec<_>>(), [Some(u64::MAX), None]);
-        let error = integers::<Int64Type>(&[wide]).unwrap_err().to_string();
-        assert!(error.contains("18446744073709551615 is outside of the range of Int64"), "{error}");
+        let error = integers::<Int64Type>(&[wide], "n").unwrap_err().to_string();
+        assert!(
+            error.contains("column `n`: 18446744073709551615 is outside of the range of Int64"),
+            "{error}"
+        );
         let beyond = Decimal256Array::from(vec![i256::MAX]).with_precision_and_scale(76, 0).unwrap();
-        assert!(integers::<UInt64Type>(&[Arc::new(beyond)]).is_err());
+        assert!(integers::<UInt64Type>(&[Arc::new(beyond)], "n").is_err());
     }
 }

@@ -6,7 +6,6 @@
 //! and a key of which both add up to zero is not in the state at all.
 
 use super::aggregate_function::{GroupStates, Input, Selection, StateFunction};
-use super::fitting::Groups;
 use super::function::ColumnFunction;
 use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Int64Array, ListArray, MapArray, StringArray, StructArray,
@@ -110,26 +109,7 @@ fn list_of(
 /// The sums of the keys that have values, as a map of this type. A sum outside of it is an error that names the
 /// column and the key.
 pub(crate) fn summed_map(state: Expr, map: &DataType, column: &str) -> Result<Expr> {
-    // The type is that of a constant of its own, as it does not follow from the state's.
-    let typed = lit(ScalarValue::try_new_null(map)?);
-    Ok(summed_map_of(vec![state, typed, lit(column)], None))
-}
-
-/// The same, with an error that names the group too. Every other expression stays as it is.
-pub(crate) fn naming_group(result: Expr, groups: &Groups) -> Expr {
-    match result {
-        Expr::ScalarFunction(call) if call.name() == SUMMED_MAP => {
-            let arguments = call.args.into_iter().chain(groups.columns()).collect();
-            summed_map_of(arguments, Some(groups.clone()))
-        }
-        other => other,
-    }
-}
-
-const SUMMED_MAP: &str = "summed_map";
-
-fn summed_map_of(arguments: Vec<Expr>, groups: Option<Groups>) -> Expr {
-    let compute = move |columns: &[ArrayRef], kind: &DataType| {
+    let compute = |columns: &[ArrayRef], kind: &DataType| {
         let DataType::Map(field, sorted) = kind else { return plan_err!("{kind} is not a map") };
         let DataType::Struct(fields) = field.data_type() else { return plan_err!("{field} is not a struct") };
         let entries = Entries::of(&columns[0]);
@@ -144,14 +124,10 @@ fn summed_map_of(arguments: Vec<Expr>, groups: Option<Groups>) -> Expr {
         let keys = take(entries.keys, &chosen, None)?;
         let sums = take(entries.sums, &chosen, None)?;
         let values = cast_with_options(&sums, fields[1].data_type(), &CastOptions::default())?;
-        let offsets = OffsetBuffer::from_lengths(lengths);
         if let Some(beyond) = (0..values.len()).find(|entry| values.is_null(*entry)) {
             let column = columns[2].as_string::<i32>().value(0);
-            let row = offsets.iter().skip(1).take_while(|end| **end as usize <= beyond).count();
-            let group = groups.iter().map(|groups| format!("{}: ", groups.name(&columns[3..], row)));
             return Err(crate::Error::invalid(format!(
-                "{}column `{column}`: the sum of key `{}` is {}, which is no {}",
-                group.collect::<String>(),
+                "column `{column}`: the sum of key `{}` is {}, which is no {}",
                 keys.as_string::<i32>().value(beyond),
                 sums.as_primitive::<Decimal128Type>().value_as_string(beyond),
                 fields[1].data_type(),
@@ -159,9 +135,13 @@ fn summed_map_of(arguments: Vec<Expr>, groups: Option<Groups>) -> Expr {
             .into());
         }
         let entries = StructArray::try_new(fields.clone(), vec![keys, values], None)?;
+        let offsets = OffsetBuffer::from_lengths(lengths);
         Ok(Arc::new(MapArray::try_new(Arc::clone(field), offsets, entries, None, *sorted)?) as ArrayRef)
     };
-    ColumnFunction::new(SUMMED_MAP, |types| Ok(types[1].clone()), compute).call(arguments)
+    // The type is that of a constant of its own, as it does not follow from the state's.
+    let typed = lit(ScalarValue::try_new_null(map)?);
+    let function = ColumnFunction::new("summed_map", |types| Ok(types[1].clone()), compute);
+    Ok(function.call(vec![state, typed, lit(column)]))
 }
 
 /// The sums of all groups.

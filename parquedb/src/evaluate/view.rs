@@ -4,13 +4,11 @@
 use super::arithmetic::canonical_array;
 use super::candidates::Outlook;
 use super::decimal_sums::{is_whole_number, whole_number};
-use super::fitting::{Groups, fitting};
 use super::lower::{Scope, column};
-use super::map_sums::naming_group;
 use super::prepare::{Inputs, prepared_rows};
 use super::state::{self, Mergeable, ROWS_COLUMN, State};
 use crate::declare::definition::ViewDefinition;
-use crate::declare::plan::{Aggregate, AggregateColumn, Column, Output};
+use crate::declare::plan::{AggregateColumn, Column, Output};
 use crate::error::{Error, ErrorKind, Result};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
@@ -343,16 +341,10 @@ fn results_of(
         merged = LogicalPlanBuilder::from(merged).filter(column(ROWS_COLUMN).gt(lit(0_i64)))?.build()?;
     }
     let mut rows = keys.iter().map(|key| column(&key.name)).collect::<Vec<_>>();
-    let groups = Groups::new(&view.name, keys);
     for (aggregate, result) in aggregates.iter().zip(results) {
-        let (name, field) = (&aggregate.name, declared(&view.schema, &aggregate.name)?);
-        let result = match aggregate.aggregate {
-            Aggregate::Sum if is_whole_number(&result.get_type(merged.schema())?, field.data_type()) => {
-                fitting(result, field.data_type(), name, groups.clone())
-            }
-            _ => typed(naming_group(result, &groups), field, merged.schema())?,
-        };
-        rows.push(result.alias(name));
+        rows.push(
+            typed(result, declared(&view.schema, &aggregate.name)?, merged.schema())?.alias(&aggregate.name),
+        );
     }
     let mut rows = LogicalPlanBuilder::from(merged).project(rows)?;
     if keys.is_empty() {
@@ -462,7 +454,11 @@ fn typed(value: Expr, field: &Field, input: &DFSchema) -> Result<Expr> {
     if is_same_but_for_nulls(&kind, wanted) {
         return Ok(value);
     }
-    Ok(if is_whole_number(&kind, wanted) { whole_number(value, wanted) } else { cast(value, wanted.clone()) })
+    Ok(if is_whole_number(&kind, wanted) {
+        whole_number(value, wanted, field.name())
+    } else {
+        cast(value, wanted.clone())
+    })
 }
 
 /// Whether two types differ at most in whether fields of records can be null, which is checked when the values are

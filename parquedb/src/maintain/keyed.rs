@@ -11,13 +11,13 @@ use crate::declare::assignment::Assignment;
 use crate::declare::definition::CollectionDefinition;
 use crate::declare::node::Node;
 use crate::error::{Error, Result};
-use crate::evaluate::fitting::shown;
 use crate::evaluate::lower::{Scope, column};
 use crate::evaluate::memory;
 use arrow::array::UInt32Array;
 use arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, Rows, SortField};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::cast;
 use std::collections::btree_map::Entry::Vacant;
@@ -402,7 +402,11 @@ fn filtered(rows: LogicalPlan, condition: &Node) -> Result<LogicalPlan> {
 
 /// A key as a user knows it: `(id = 7)`.
 fn describe(keys: &RecordBatch, row: usize) -> String {
-    let fields = keys.schema_ref().fields().iter().zip(keys.columns());
-    let parts = fields.map(|(field, column)| format!("{} = {}", field.name(), shown(column, row)));
+    let options = FormatOptions::default().with_null("null");
+    let parts = keys.schema_ref().fields().iter().zip(keys.columns()).map(|(field, column)| {
+        let value = ArrayFormatter::try_new(column.as_ref(), &options)
+            .map_or_else(|error| error.to_string(), |formatter| formatter.value(row).to_string());
+        format!("{} = {value}", field.name())
+    });
     format!("({})", parts.collect::<Vec<_>>().join(", "))
 }
