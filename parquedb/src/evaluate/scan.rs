@@ -1,5 +1,6 @@
 //! The rows of a table at a snapshot as logical plans, without those that are removed.
 
+mod masked;
 mod runs;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Runs as a DataFusion source: Parquet files and rows still inside commits.
 
 use super::POSITION_COLUMN;
+use super::masked::masked;
 use crate::commit::RemovedRows;
 use crate::commit::snapshot::{DataFile, InlineRun, SEQ_COLUMN};
 use crate::error::Result;
@@ -191,7 +192,7 @@ impl Runs {
             .with_projection_indices(projection.cloned())?
             .with_limit(limit.filter(|_| filters.is_empty()))
             .build();
-        Ok(DataSourceExec::from_data_source(config))
+        masked(DataSourceExec::from_data_source(config), state)
     }
 
     /// The columns of a file, and those that the scan adds to each row: the commit where the file does not
