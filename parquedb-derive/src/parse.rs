@@ -3,9 +3,14 @@
 
 pub(crate) mod aggregates;
 pub(crate) mod columns;
+pub(crate) mod constant;
+mod dollar;
 pub(crate) mod expand;
 pub(crate) mod expr;
 pub(crate) mod filter;
+mod infix;
+mod operator;
+pub(crate) mod path;
 pub(crate) mod refresh;
 pub(crate) mod ttl;
 pub(crate) mod view;

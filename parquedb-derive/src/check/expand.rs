@@ -3,7 +3,8 @@
 use crate::errors::Errors;
 use crate::names::nearest;
 use crate::parse::expand::Expansion;
-use crate::parse::expr::{Expr, FieldPath, Step};
+use crate::parse::expr::Expr;
+use crate::parse::path::{FieldPath, Step};
 use crate::parse::view::View;
 use proc_macro2::Span;
 use std::collections::HashSet;

@@ -5,7 +5,7 @@ use super::types::{Scope, target};
 use super::view::without_span;
 use crate::names;
 use crate::parse::columns::text;
-use crate::parse::expr::Step;
+use crate::parse::path::Step;
 use crate::parse::refresh::Refresh;
 use crate::parse::view::View;
 use proc_macro2::{Ident, TokenStream};

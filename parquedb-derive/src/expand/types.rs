@@ -2,7 +2,9 @@
 
 use crate::names;
 use crate::parse::aggregates::Aggregate;
-use crate::parse::expr::{Arithmetic, Constant, Expr, FieldPath, Step};
+use crate::parse::constant::Constant;
+use crate::parse::expr::{Arithmetic, Expr};
+use crate::parse::path::{FieldPath, Step};
 use crate::parse::view::View;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};

@@ -2,7 +2,9 @@
 
 use super::types::{Scope, constant_type};
 use crate::parse::aggregates::{Aggregate, Takes};
-use crate::parse::expr::{Arithmetic, Comparison, Constant, Expr, FieldPath, Step};
+use crate::parse::constant::Constant;
+use crate::parse::expr::{Arithmetic, Comparison, Expr};
+use crate::parse::path::{FieldPath, Step};
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 

@@ -1,6 +1,8 @@
 //! The aggregates of `$compute`: their names, their arguments.
 
-use super::expr::{Constant, Expr, PLANNED, dollar, dollars, not_supported};
+use super::constant::Constant;
+use super::dollar::{PLANNED, dollar, dollars, not_supported};
+use super::expr::Expr;
 use crate::errors::{parse_all, split};
 use crate::names::nearest;
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};

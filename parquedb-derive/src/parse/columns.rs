@@ -1,7 +1,9 @@
 //! `$select`, `$groupBy` and `$compute`.
 
 use super::aggregates::{Aggregate, aggregate, is_only_an_aggregate};
-use super::expr::{Expr, FieldPath, UNITS, dollar};
+use super::dollar::dollar;
+use super::expr::{Expr, UNITS};
+use super::path::{FieldPath, Step};
 use crate::errors::{Errors, parse_all, split};
 use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
@@ -59,7 +61,7 @@ fn select_column(input: ParseStream) -> Result<Column> {
         }
         input.parse()?
     } else {
-        Expr::Path(FieldPath(vec![super::expr::Step::Field(name.clone())]))
+        Expr::Path(FieldPath(vec![Step::Field(name.clone())]))
     };
     Ok(Column { attributes, name, value })
 }

@@ -1,6 +1,6 @@
 //! `$expand` and `$flatten`.
 
-use super::expr::FieldPath;
+use super::path::FieldPath;
 use crate::errors::{Errors, parse_all, split};
 use crate::names::nearest;
 use proc_macro2::Span;

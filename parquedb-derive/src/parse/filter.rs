@@ -1,9 +1,11 @@
 //! Objects: `{ outcome: { $ne: "ok" } }`, `{ $or: [..] }`, `{ $ne: [outcome, "ok"] }`.
 
-use super::expr::{
-    Comparison, Expr, FieldPath, constants, dollar, list, operator, regex_test, size_test, text_test,
-    unknown_operator,
-};
+use super::constant::constants;
+use super::dollar::{dollar, unknown_operator};
+use super::expr::{Comparison, Expr, UNITS};
+use super::infix::list;
+use super::operator::{operator, regex_test, size_test, text_test};
+use super::path::FieldPath;
 use crate::errors::{parse_all, split};
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
@@ -44,7 +46,7 @@ fn entry(input: ParseStream) -> Result<Expr> {
         return operator(&name, arguments);
     }
     let field = input.fork().parse::<Ident>().ok();
-    if let Some(unit) = field.filter(|name| super::expr::UNITS.iter().any(|unit| name == unit)) {
+    if let Some(unit) = field.filter(|name| UNITS.iter().any(|unit| name == unit)) {
         // `{ hour: timestamp }` is a bucket where its value is a field, else a test of a field `hour`.
         let fork = input.fork();
         fork.parse::<Ident>()?;

@@ -2,8 +2,10 @@
 
 use super::aggregates::Aggregate;
 use super::columns::{Column, compute, group_by, select};
+use super::dollar::{PLANNED, dollar, dollars, not_supported};
 use super::expand::{Expansion, expand, flatten};
-use super::expr::{Expr, FieldPath, PLANNED, dollar, dollars, not_supported};
+use super::expr::Expr;
+use super::path::FieldPath;
 use super::refresh::{Refresh, refresh};
 use super::ttl::{Ttl, ttl};
 use crate::errors::{Errors, parse_all, split};

@@ -1,6 +1,7 @@
 //! Everything that a view's expressions name.
 
-use super::expr::{Expr, FieldPath, Step};
+use super::expr::Expr;
+use super::path::{FieldPath, Step};
 use super::view::View;
 use proc_macro2::Span;
 
@@ -56,6 +57,43 @@ impl View {
     }
 }
 
+/// Calls a method of each part of an expression, of which there is a reference of either kind.
+macro_rules! each_part {
+    ($whole:expr, $method:ident($argument:expr)) => {
+        match $whole {
+            Expr::Path(_) | Expr::Constant(_) | Expr::Bound | Expr::Source(_) => {}
+            Expr::Tests(left, right)
+            | Expr::Compare(left, _, right, _)
+            | Expr::TextTest(left, _, right, _)
+            | Expr::Arithmetic(left, _, right, _) => {
+                left.$method($argument);
+                right.$method($argument);
+            }
+            // The condition of `InMembers` is over rows of another record.
+            Expr::In { value, .. }
+            | Expr::InMembers { value, .. }
+            | Expr::All { value, .. }
+            | Expr::Not(value)
+            | Expr::Exists(value, _)
+            | Expr::Regex(value, _)
+            | Expr::Size(value, _)
+            | Expr::Negate(value)
+            | Expr::TextFunction(_, value, _)
+            | Expr::Truncate(_, value) => value.$method($argument),
+            Expr::And(parts) | Expr::Or(parts) | Expr::Coalesce(parts, _) | Expr::Concat(parts) => {
+                for part in parts {
+                    part.$method($argument);
+                }
+            }
+            Expr::Cond(condition, value, otherwise, _) => {
+                condition.$method($argument);
+                value.$method($argument);
+                otherwise.$method($argument);
+            }
+        }
+    };
+}
+
 impl Expr {
     /// Where the expression names `$source`, if it does.
     pub(crate) fn source_name(&self) -> Option<Span> {
@@ -73,68 +111,14 @@ impl Expr {
     /// Visits the expression and its parts.
     pub(crate) fn walk<'e>(&'e self, visit: &mut dyn FnMut(&'e Expr)) {
         visit(self);
-        match self {
-            Expr::Path(_) | Expr::Constant(_) | Expr::Bound | Expr::Source(_) => {}
-            Expr::Tests(left, right)
-            | Expr::Compare(left, _, right, _)
-            | Expr::TextTest(left, _, right, _)
-            | Expr::Arithmetic(left, _, right, _) => {
-                left.walk(visit);
-                right.walk(visit);
-            }
-            // The condition of `InMembers` is over rows of another record.
-            Expr::In { value, .. }
-            | Expr::InMembers { value, .. }
-            | Expr::All { value, .. }
-            | Expr::Not(value)
-            | Expr::Exists(value, _)
-            | Expr::Regex(value, _)
-            | Expr::Size(value, _)
-            | Expr::Negate(value)
-            | Expr::TextFunction(_, value, _)
-            | Expr::Truncate(_, value) => value.walk(visit),
-            Expr::And(parts) | Expr::Or(parts) | Expr::Coalesce(parts, _) | Expr::Concat(parts) => {
-                parts.iter().for_each(|part| part.walk(visit));
-            }
-            Expr::Cond(condition, value, otherwise, _) => {
-                condition.walk(visit);
-                value.walk(visit);
-                otherwise.walk(visit);
-            }
-        }
+        each_part!(self, walk(visit));
     }
 
     /// The paths in the expression, to be changed.
     fn paths_mut<'e>(&'e mut self, paths: &mut Vec<&'e mut FieldPath>) {
         match self {
             Expr::Path(path) => paths.push(path),
-            Expr::Constant(_) | Expr::Bound | Expr::Source(_) => {}
-            Expr::Tests(left, right)
-            | Expr::Compare(left, _, right, _)
-            | Expr::TextTest(left, _, right, _)
-            | Expr::Arithmetic(left, _, right, _) => {
-                left.paths_mut(paths);
-                right.paths_mut(paths);
-            }
-            // The condition of `InMembers` is over rows of another record.
-            Expr::In { value, .. }
-            | Expr::InMembers { value, .. }
-            | Expr::All { value, .. }
-            | Expr::Not(value)
-            | Expr::Exists(value, _)
-            | Expr::Regex(value, _)
-            | Expr::Size(value, _)
-            | Expr::Negate(value)
-            | Expr::TextFunction(_, value, _)
-            | Expr::Truncate(_, value) => value.paths_mut(paths),
-            Expr::And(parts) | Expr::Or(parts) | Expr::Coalesce(parts, _) | Expr::Concat(parts) => {
-                parts.iter_mut().for_each(|part| part.paths_mut(paths));
-            }
-            Expr::Cond(condition, value, otherwise, _) => {
-                condition.paths_mut(paths);
-                value.paths_mut(paths);
-                otherwise.paths_mut(paths);
-            }
+            whole => each_part!(whole, paths_mut(paths)),
         }
     }
 }
