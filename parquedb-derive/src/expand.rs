@@ -7,6 +7,7 @@
 
 mod expanded;
 mod passed;
+mod paths;
 mod sources;
 mod types;
 mod values;

@@ -14,4 +14,4 @@ pub(crate) mod path;
 pub(crate) mod refresh;
 pub(crate) mod ttl;
 pub(crate) mod view;
-mod walk;
+pub(crate) mod walk;

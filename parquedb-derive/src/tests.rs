@@ -124,6 +124,39 @@ fn names_of_expansions() {
 }
 
 #[test]
+fn lists_of_the_rows_they_refer_to() {
+    insta::assert_snapshot!(views(
+        "pub Tagged: {
+            $from: Post,
+            $expand: { tags: live, author: live, author.tags: asOf },
+            $flatten: { author: writer },
+            $unnest: tags,
+            $select: { name: tags.name, first: writer_tags[0].name, author },
+        }"
+    ));
+}
+
+#[test]
+fn rows_of_the_source() {
+    insta::assert_snapshot!(format(crate::expand::views("pub All: { $from: Order }".parse().unwrap())));
+}
+
+#[test]
+fn collection_with_a_key() {
+    let declaration = syn::parse_quote! {
+        /// A visit.
+        #[collection(key = id)]
+        pub struct Visit {
+            /// What tells it apart.
+            #[collection(rename = "key")]
+            pub id: u32,
+            pub page: Option<String>,
+        }
+    };
+    insta::assert_snapshot!(format(crate::collection::expand(&declaration).unwrap()));
+}
+
+#[test]
 fn both_spellings_are_one_view() {
     let spelled =
         |filter: &str| views(&format!("V: {{ $from: [T, U], $filter: {filter}, $select: {{ a }} }}"));

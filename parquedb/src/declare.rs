@@ -6,6 +6,7 @@ pub mod declared;
 pub mod definition;
 pub mod expand;
 pub mod expr;
+pub mod many;
 pub mod node;
 pub mod operand;
 pub mod plan;

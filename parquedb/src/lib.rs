@@ -112,12 +112,15 @@ pub mod __private {
     };
     pub use crate::declare::declared::{CollectionRecord, Declared};
     pub use crate::declare::definition::{CollectionDefinition, Definition, Ttl};
-    pub use crate::declare::expand::{expanded_fields, expanded_row, refers, repeated_column};
+    pub use crate::declare::expand::{
+        expanded_fields, expanded_row, expansion_columns, expansion_fields, refers, repeated_column,
+    };
     pub use crate::declare::expr::{
         Calculated, Chosen, Difference, Expr, Handle, Mapped, NULL, TimeUnit, all, among, any, coalesce,
         concat, cond, condition, divided_by_nonzero, element, exists, expr, literal, member, not, null, part,
         remainder_by_nonzero, truncate,
     };
+    pub use crate::declare::many::{Expands, Expansion, is_many, seen};
     pub use crate::declare::node::{Function, Node};
     pub use crate::declare::operand::expires_by;
     pub use crate::declare::plan::Refresh;

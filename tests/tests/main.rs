@@ -13,6 +13,7 @@ mod cost;
 mod decoders;
 mod end_to_end;
 mod expand;
+mod expand_many;
 mod expiry;
 mod interrupted_ingest;
 mod join_traps;

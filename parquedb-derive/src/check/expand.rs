@@ -24,6 +24,7 @@ pub(super) fn names(view: &mut View, errors: &mut Errors) {
         is_new
     });
     renamed(view, errors);
+    below_lists(view, errors);
     let mut names = HashSet::new();
     let flatten = &view.flatten;
     view.expand.retain_mut(|expansion| match name(&expansion.path, flatten) {
@@ -74,6 +75,28 @@ pub(super) fn names(view: &mut View, errors: &mut Errors) {
         }
     }
     view.expand = expansions;
+}
+
+/// Records expansions that start from an element of what is expanded too, and drops them. After `$expand` such an element
+/// is a row of the list, and not what the other expansion looks up.
+fn below_lists(view: &mut View, errors: &mut Errors) {
+    let owner = view.name.to_string();
+    let paths: Vec<_> = view.expand.iter().map(|expansion| expansion.path.clone()).collect();
+    view.expand.retain(|expansion| {
+        let steps = &expansion.path.0;
+        let positions = (1..steps.len()).filter(|at| matches!(steps[*at], Step::At(_)));
+        let mut lists = positions.map(|at| FieldPath(steps[..at].to_vec()).text());
+        let Some(list) = lists.find(|list| paths.iter().any(|path| path.text() == *list)) else { return true };
+        let text = expansion.path.text();
+        errors.at(
+            expansion.path.span(),
+            format!(
+                "view `{owner}` expands `{list}`, in whose rows `{text}` is to be found: leave out one of them, or expand \
+                 one in a view over the other"
+            ),
+        );
+        false
+    });
 }
 
 /// Records the names of what is not expanded.

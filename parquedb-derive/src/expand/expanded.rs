@@ -2,8 +2,9 @@
 //! own, the row is the source's with one more field for each.
 
 use super::passed::passes;
+use super::paths;
 use super::sources;
-use super::types::{Scope, target};
+use super::types::Scope;
 use crate::names;
 use crate::parse::columns::text;
 use crate::parse::expand::Expansion;
@@ -19,7 +20,8 @@ pub(super) fn values(view: &View, scope: &mut Scope) -> TokenStream {
         return TokenStream::new();
     }
     let passes = passes(view);
-    let steps = view.expand.iter().map(|expansion| {
+    let steps = view.expand.iter().enumerate().map(|(position, expansion)| {
+        declare(scope, position, expansion);
         let reference = scope.reference(&Expr::Path(expansion.path.clone()));
         let name = text(&expansion.name);
         // The reference carries its span, or errors point at the whole macro call.
@@ -40,8 +42,29 @@ pub(super) fn values(view: &View, scope: &mut Scope) -> TokenStream {
     quote!(#own #steps)
 }
 
+/// Names what is known of an expansion.
+fn declare(scope: &mut Scope, position: usize, expansion: &Expansion) {
+    let ty = scope.expanded(&expansion.path).0;
+    let paths::Expansion { field, many, reference, element } = scope.expansion(position);
+    let private = quote!(::parquedb::__private);
+    scope.tokens.extend(quote! {
+        #[doc(hidden)]
+        #[allow(non_camel_case_types)]
+        type #field = #ty;
+        #[doc(hidden)]
+        #[allow(non_upper_case_globals)]
+        const #many: bool = #private::is_many::<#field>();
+        #[doc(hidden)]
+        #[allow(non_camel_case_types, dead_code)]
+        type #reference = <#private::Expansion<#field, #many> as #private::Expands>::Reference;
+        #[doc(hidden)]
+        #[allow(non_camel_case_types, dead_code)]
+        type #element = <#private::Expansion<#field, #many> as #private::Expands>::Element;
+    });
+}
+
 /// Checks of the names that only constants know.
-pub(super) fn checks(view: &View, scope: &mut Scope) -> TokenStream {
+pub(super) fn checks(view: &View, scope: &Scope) -> TokenStream {
     if view.expand.is_empty() {
         return TokenStream::new();
     }
@@ -64,6 +87,20 @@ pub(super) fn checks(view: &View, scope: &mut Scope) -> TokenStream {
             );
         });
     }
+    for (position, expansion) in view.expand.iter().enumerate() {
+        let path = expansion.path.text();
+        let Some((renamed, _)) = view.flatten.iter().find(|(renamed, _)| renamed.text() == path) else {
+            continue;
+        };
+        let many = scope.expansion(position).many;
+        let message = format!(
+            "view `{owner}`: `$flatten` names the columns of one row, but `{path}` is a list of references, whose rows \
+             are one column: leave it out of `$flatten`"
+        );
+        out.extend(quote_spanned! {renamed.span()=>
+            const _: () = ::std::assert!(!#many, #message);
+        });
+    }
     if let Some(span) = view.expand.iter().find_map(|expansion| expansion.as_of_ingest) {
         let sources = std::iter::once(source.clone()).chain(sources::others(view, scope));
         let checks = sources.map(|mut source| {
@@ -83,9 +120,10 @@ pub(super) fn checks(view: &View, scope: &mut Scope) -> TokenStream {
         "view `{owner}`: its source has expansions already: expand all references in one view, or name the columns \
          with `$select`"
     );
-    let expansions = expansions(view, scope).map(|(expansion, target)| {
+    let expansions = view.expand.iter().enumerate().map(|(position, expansion)| {
         let name = text(&expansion.name);
-        quote!((#name, <#target as ::parquedb::__private::Record>::COLUMNS))
+        let paths::Expansion { field, many, .. } = scope.expansion(position);
+        quote!((#name, ::parquedb::__private::expansion_columns::<#field>(), #many))
     });
     let expansions: Vec<_> = expansions.collect();
     out.extend(quote_spanned! {view.name.span()=>
@@ -103,20 +141,8 @@ pub(super) fn checks(view: &View, scope: &mut Scope) -> TokenStream {
     out
 }
 
-/// The expansions, each with the type of the rows.
-fn expansions<'v>(
-    view: &'v View,
-    scope: &mut Scope,
-) -> impl Iterator<Item = (&'v Expansion, TokenStream)> + use<'v> {
-    let expansions = view.expand.iter().filter_map(|expansion| {
-        let reference = scope.expanded(&expansion.path).pop()?;
-        Some((expansion, target(&reference)))
-    });
-    expansions.collect::<Vec<_>>().into_iter()
-}
-
 /// The row struct and its implementations. Nothing here knows a field of the source or of a row referred to.
-pub(super) fn row(view: &View, scope: &mut Scope) -> TokenStream {
+pub(super) fn row(view: &View, scope: &Scope) -> TokenStream {
     let (name, visibility, attributes) = (&view.name, &view.visibility, &view.attributes);
     let source = scope.source();
     let record_name = text(name);
@@ -126,16 +152,16 @@ pub(super) fn row(view: &View, scope: &mut Scope) -> TokenStream {
         let text = format!(" Rows of the view `{name}`.");
         quote!(#[doc = #text])
     });
-    let (mut fields, mut names, mut docs, mut targets, mut keys) = (vec![], vec![], vec![], vec![], vec![]);
-    for (expansion, target) in expansions(view, scope) {
-        let name = text(&expansion.name);
+    let (mut fields, mut names, mut docs, mut of, mut types) = (vec![], vec![], vec![], vec![], vec![]);
+    for (position, expansion) in view.expand.iter().enumerate() {
+        let paths::Expansion { field: ty, many, .. } = scope.expansion(position);
         fields.push(field(expansion));
-        docs.push(format!(" The row that `{}` refers to, if there is one.", expansion.path.text()));
-        keys.push(names::field_key(&name));
-        names.push(name);
-        targets.push(target);
+        docs.push(format!(" What `{}` refers to, if it is there.", expansion.path.text()));
+        names.push(text(&expansion.name));
+        types.push(quote!(<#private::Expansion<#ty, #many> as #private::Expands>::Row));
+        of.push(ty);
     }
-    let types: Vec<_> = targets.iter().map(|target| quote!(::std::option::Option<#target>)).collect();
+    let keys: Vec<_> = names.iter().map(|name| names::field_key(name)).collect();
     let indexes = (0..types.len()).map(proc_macro2::Literal::usize_unsuffixed);
     let handles = generated("Fields", name, "");
     let (builder, reader) = (generated("Builder", name, "__"), generated("Reader", name, "__"));
@@ -218,7 +244,7 @@ pub(super) fn row(view: &View, scope: &mut Scope) -> TokenStream {
                 fn handles<N: #private::Nullability>(at: #private::Node) -> #handles<N> {
                     #handles {
                         #(#fields: <#types as #private::Shape>::handle::<N>(
-                            #private::expanded_row::<#targets>(&at, #names)
+                            #private::expanded_row::<#of>(&at, #names)
                         ),)*
                         #row: <#source as #private::Record>::handles::<N>(::std::clone::Clone::clone(&at)),
                         #at: at,
@@ -228,7 +254,7 @@ pub(super) fn row(view: &View, scope: &mut Scope) -> TokenStream {
                     static FIELDS: ::std::sync::OnceLock<#private::Fields> = ::std::sync::OnceLock::new();
                     ::std::clone::Clone::clone(FIELDS.get_or_init(|| #private::expanded_fields(
                         &<#source as #private::Record>::fields(),
-                        &[#((#names, <#targets as #private::Record>::fields())),*],
+                        &[#(#private::expansion_fields::<#of, #types>(#names)),*],
                     )))
                 }
             }
@@ -328,7 +354,7 @@ pub(super) fn row(view: &View, scope: &mut Scope) -> TokenStream {
                     ::std::result::Result::Ok(Self {
                         #row: #private::ColumnReader::new(array, path)?,
                         #(#fields: #private::ColumnReader::new(
-                            &#private::expanded_rows::<#targets>(array, #names)?,
+                            &#private::expanded_rows::<#of>(array, #names)?,
                             #names,
                         )?,)*
                     })

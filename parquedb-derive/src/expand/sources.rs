@@ -1,7 +1,8 @@
 //! The sources of a view: their names in its expansion, and what several of them must have in common.
 
 use super::passed::passes;
-use super::types::{Scope, target};
+use super::paths::target;
+use super::types::Scope;
 use super::view::without_span;
 use crate::names;
 use crate::parse::columns::text;
@@ -10,7 +11,7 @@ use crate::parse::refresh::Refresh;
 use crate::parse::view::View;
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use syn::Path;
 use syn::spanned::Spanned;
 
@@ -23,19 +24,18 @@ pub(crate) fn others(view: &View, scope: &Scope) -> Vec<Ident> {
 /// through references into. Whatever is not a reference stands for no member.
 pub(crate) fn members(view: &View, scope: &mut Scope) -> TokenStream {
     let mut holders: Vec<Ident> = Vec::new();
-    for (path, unnested) in view.paths() {
-        for holder in scope.holders(path, unnested) {
-            if !holders.contains(&holder) {
-                holders.push(holder);
-            }
-        }
+    for (path, stage) in view.paths() {
+        holders.extend(scope.holders(path, stage));
     }
     if passes(view) {
-        for expansion in &view.expand {
-            let new = scope.expanded(&expansion.path).into_iter().filter(|holder| !holders.contains(holder));
-            holders.extend(new.collect::<Vec<_>>());
+        for (position, expansion) in view.expand.iter().enumerate() {
+            let mut types = scope.expanded(&expansion.path).1;
+            types.pop();
+            holders.extend(types.into_iter().chain([scope.expansion(position).reference]));
         }
     }
+    let mut seen = HashSet::new();
+    holders.retain(|holder| seen.insert(holder.clone()));
     let sources = std::iter::once(scope.source()).chain(others(view, scope));
     let mut members: Vec<_> = sources.map(|source| quote!(#source)).collect();
     members.extend(holders.iter().map(target));

@@ -1,11 +1,11 @@
 //! The Rust type of every expression, inferred from the source by projections through `Shape`.
 
-use crate::names;
+use super::paths::target;
 use crate::parse::aggregates::Aggregate;
 use crate::parse::constant::Constant;
 use crate::parse::expr::{Arithmetic, Expr};
-use crate::parse::path::{FieldPath, Step};
 use crate::parse::view::View;
+use crate::parse::walk::Stage;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use std::collections::BTreeMap;
@@ -43,11 +43,11 @@ pub(crate) struct Scope<'a> {
     /// The types of members that conditions look into other than by paths from the sources' rows.
     pub(crate) members: Vec<TokenStream>,
     /// Type and nullability of each path prefix; prefixes after the unnest begin with `*`.
-    aliases: BTreeMap<String, (Ident, Ident)>,
+    pub(super) aliases: BTreeMap<String, (Ident, Ident)>,
     /// The definitions, to be emitted after the values.
     pub(crate) tokens: TokenStream,
-    /// Whether the rows are those after `$unnest`.
-    pub(crate) unnested: bool,
+    /// Which rows paths are over.
+    pub(crate) stage: Stage,
 }
 
 impl<'a> Scope<'a> {
@@ -60,7 +60,7 @@ impl<'a> Scope<'a> {
             members: Vec::new(),
             aliases: BTreeMap::new(),
             tokens: TokenStream::new(),
-            unnested: false,
+            stage: Stage::Filtered,
         }
     }
 
@@ -90,7 +90,7 @@ impl<'a> Scope<'a> {
         let value = inner.condition(condition);
         condition.walk(&mut |part| {
             if let Expr::Path(path) = part {
-                let holders = inner.holders(path, false);
+                let holders = inner.holders(path, Stage::Filtered);
                 inner.members.extend(holders.iter().map(target));
             }
         });
@@ -116,7 +116,7 @@ impl<'a> Scope<'a> {
                 self.view.name,
                 text = path.text(),
             );
-            for holder in self.holders(path, false) {
+            for holder in self.holders(path, Stage::Filtered) {
                 self.tokens.extend(quote_spanned! {self.view.name.span()=>
                     const _: () = ::std::assert!(!::parquedb::__private::is_reference::<#holder>(), #message);
                 });
@@ -130,14 +130,6 @@ impl<'a> Scope<'a> {
 
     pub(crate) fn name(&self, suffix: &str) -> Ident {
         generated(self.view, &format!("{}{suffix}", self.prefix))
-    }
-
-    /// How many steps of the path lead to the element of the view's `$unnest`; none if it leads elsewhere.
-    pub(crate) fn element_steps(&self, path: &FieldPath) -> Option<usize> {
-        let unnest = &self.view.unnest.as_ref().filter(|_| self.unnested)?.list;
-        let steps = unnest.0.len();
-        (path.0.len() >= steps && FieldPath(path.0[..steps].to_vec()).text() == unnest.text())
-            .then_some(steps)
     }
 
     pub(crate) fn ty(&mut self, expr: &Expr) -> TokenStream {
@@ -270,169 +262,11 @@ impl<'a> Scope<'a> {
         OF_SOME_VALUES.contains(&aggregate.function)
             && (aggregate.filter.is_some() || self.view.group_by.is_none())
     }
-
-    /// The type at the end of a path. Each prefix gets a named type, so that the next step can project
-    /// from it, and a named nullability: once a step can be null, so is everything behind it.
-    fn path(&mut self, path: &FieldPath) -> TokenStream {
-        self.steps(path).0
-    }
-
-    /// The names of the types of everything that a path looks into.
-    pub(crate) fn holders(&mut self, path: &FieldPath, unnested: bool) -> Vec<Ident> {
-        let before = std::mem::replace(&mut self.unnested, unnested);
-        let holders = match &path.0[..] {
-            [holder @ .., _] if !holder.is_empty() => self.steps(&FieldPath(holder.to_vec())).1,
-            _ => Vec::new(),
-        };
-        self.unnested = before;
-        holders
-    }
-
-    /// The names of the types of everything that an expansion looks into, the reference last.
-    pub(crate) fn expanded(&mut self, path: &FieldPath) -> Vec<Ident> {
-        let before = std::mem::replace(&mut self.unnested, false);
-        let types = self.steps(path).1;
-        self.unnested = before;
-        types
-    }
-
-    /// The type at the end of a path, and the names of the types at all of its steps.
-    fn steps(&mut self, path: &FieldPath) -> (TokenStream, Vec<Ident>) {
-        let mut types = Vec::new();
-        let element = self.element_steps(path);
-        let mut key = String::new();
-        let mut current: Option<Ident> = None;
-        let mut null = quote!(::parquedb::__private::NotNull);
-        let mut out = quote!(::parquedb::__private::Unknown);
-        if self.unnested && self.view.is_index(path) {
-            return (self.index_type(), types);
-        }
-        if let (Some(steps), Some(unnest)) = (element, self.view.unnest.as_ref()) {
-            self.unnested = false;
-            self.path(&unnest.list);
-            self.unnested = true;
-            let text = unnest.list.text();
-            let list = self.aliases.get(&text).map(|(list, _)| list.clone());
-            key = format!("*{text}");
-            if unnest.keep_empty {
-                null = quote!(::parquedb::__private::Nullable);
-            }
-            let (item, item_null) =
-                self.define(&key, quote!(<#list as ::parquedb::__private::Shape>::Item), &null, None);
-            out = quote!(<#null as ::parquedb::__private::Nullability>::Wrap<#item>);
-            types.push(item.clone());
-            current = Some(item);
-            null = quote!(#item_null);
-            if steps == path.0.len() {
-                return (out, types);
-            }
-        }
-        for step in &path.0[element.unwrap_or(0)..] {
-            let before = key.clone();
-            let (declared, index) = match step {
-                Step::Field(name) => {
-                    let text = name.unraw().to_string();
-                    key += &if key.is_empty() { text.clone() } else { format!(".{text}") };
-                    let source = self.source();
-                    let owner = match &current {
-                        None => quote!(#source),
-                        Some(current) => quote!(<#current as ::parquedb::__private::Shape>::Inner),
-                    };
-                    let index = self.name(&format!("I{}", self.aliases.len()));
-                    let expansion = self.name(&format!("E{}", self.aliases.len()));
-                    let hash = names::field_key(&text);
-                    let container = current.as_ref().map(|current| self.container(current, &before, &text));
-                    let lookup = quote! {
-                        #container
-                        #[doc(hidden)]
-                        #[allow(non_upper_case_globals, dead_code)]
-                        const #index: usize =
-                            ::parquedb::__private::index_of(<#owner as ::parquedb::__private::Record>::KEYS, #hash);
-                        #[doc(hidden)]
-                        #[allow(non_upper_case_globals, dead_code)]
-                        const #expansion: usize = ::parquedb::__private::index_of(
-                            <#owner as ::parquedb::__private::Record>::EXPANDED, #hash
-                        );
-                    };
-                    (
-                        quote!(<#owner as ::parquedb::__private::FieldAt<#index, #expansion>>::Type),
-                        Some(lookup),
-                    )
-                }
-                Step::At(position) => {
-                    key += &FieldPath(vec![step.clone()]).text();
-                    let _ = position;
-                    null = quote!(::parquedb::__private::Nullable);
-                    (quote!(<#current as ::parquedb::__private::Shape>::Item), None)
-                }
-            };
-            let (ty, ty_null) = self.define(&key, declared, &null, index);
-            out = quote!(<#null as ::parquedb::__private::Nullability>::Wrap<#ty>);
-            null = quote!(#ty_null);
-            types.push(ty.clone());
-            current = Some(ty);
-        }
-        (out, types)
-    }
-
-    /// The type of the element's position: null where there is no element.
-    fn index_type(&self) -> TokenStream {
-        if self.view.unnest.as_ref().is_some_and(|unnest| unnest.keep_empty) {
-            quote!(::std::option::Option<u64>)
-        } else {
-            quote!(u64)
-        }
-    }
-
-    /// Names the type of a path prefix and whether it can be null, once.
-    fn define(
-        &mut self,
-        key: &str,
-        declared: TokenStream,
-        null: &TokenStream,
-        before: Option<TokenStream>,
-    ) -> (Ident, Ident) {
-        if let Some(known) = self.aliases.get(key) {
-            return known.clone();
-        }
-        let count = self.aliases.len();
-        let (ty, ty_null) = (self.name(&format!("T{count}")), self.name(&format!("N{count}")));
-        self.tokens.extend(quote! {
-            #before
-            #[doc(hidden)]
-            #[allow(non_camel_case_types, dead_code)]
-            type #ty = #declared;
-            #[doc(hidden)]
-            #[allow(non_camel_case_types, dead_code)]
-            type #ty_null =
-                <#null as ::parquedb::__private::Nullability>::Or<<#ty as ::parquedb::__private::Shape>::Open>;
-        });
-        self.aliases.insert(key.to_owned(), (ty.clone(), ty_null.clone()));
-        (ty, ty_null)
-    }
-
-    /// A check that the path does not look into every element of a list, with the ways out.
-    fn container(&self, current: &Ident, before: &str, field: &str) -> TokenStream {
-        let before = before.trim_start_matches('*');
-        let message = format!(
-            "view `{}`: `{before}.{field}` goes through `{before}`, which has many elements: make each of them a row \
-             (`$unnest: {before}`) or take one (`{before}[0].{field}`)",
-            self.view.name
-        );
-        quote_spanned! {self.view.name.span()=>
-            const _: () = ::std::assert!(!::parquedb::__private::is_container::<#current>(), #message);
-        }
-    }
 }
 
 /// A name of the view's expansion.
 fn generated(view: &View, suffix: &str) -> Ident {
     format_ident!("__{}_{}", view.name.unraw(), suffix, span = Span::call_site())
-}
-
-/// What a type refers to, if it is one of references.
-pub(crate) fn target(of: &Ident) -> TokenStream {
-    quote!(<#of as ::parquedb::__private::Shape>::Target)
 }
 
 fn leaves_of<'e>(expr: &'e Expr, leaves: &mut Vec<&'e Expr>) {

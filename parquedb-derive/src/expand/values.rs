@@ -5,6 +5,7 @@ use crate::parse::aggregates::{Aggregate, Takes};
 use crate::parse::constant::Constant;
 use crate::parse::expr::{Arithmetic, Comparison, Expr};
 use crate::parse::path::{FieldPath, Step};
+use crate::parse::walk::Stage;
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 
@@ -47,18 +48,28 @@ impl Scope<'_> {
     /// The handle at the end of a path.
     fn place(&self, path: &FieldPath) -> TokenStream {
         // All of the path carries its spans, or errors point at the whole macro call.
-        if let (true, Some(Step::Field(index))) = (self.unnested && self.view.is_index(path), path.0.first())
-        {
+        let is_index = self.stage == Stage::Unnested && self.view.is_index(path);
+        if let (true, Some(Step::Field(index))) = (is_index, path.0.first()) {
             return fields(quote!(#index), &path.0[1..]);
         }
-        let (out, rest) = match (self.element_steps(path), path.0.first()) {
+        let mut out = match (self.element_steps(path), path.0.first()) {
             // The element has the list's name, so that an editor can follow it.
-            (Some(1), Some(Step::Field(first))) => (quote!(#first), &path.0[1..]),
-            (Some(steps), _) => (quote_spanned!(path.span()=> __element), &path.0[steps..]),
-            (None, Some(Step::Field(first))) => (quote_spanned!(first.span()=> __row), &path.0[..]),
-            (None, _) => (quote!(__row), &path.0[..]),
+            (Some(1), Some(Step::Field(first))) => return fields(quote!(#first), &path.0[1..]),
+            (Some(steps), _) => {
+                return fields(quote_spanned!(path.span()=> __element), &path.0[steps..]);
+            }
+            (None, Some(Step::Field(first))) => quote_spanned!(first.span()=> __row),
+            (None, _) => quote!(__row),
         };
-        fields(out, rest)
+        for (at, step) in path.0.iter().enumerate() {
+            out = field(out, step);
+            if let Some(position) = self.position(&path.0[..=at]) {
+                let many = self.expansion(position).many;
+                let span = FieldPath(vec![step.clone()]).span();
+                out = quote_spanned!(span=> ::parquedb::__private::seen::<#many, _>(&#out));
+            }
+        }
+        out
     }
 
     /// The right side of a comparison: a constant as it stands, so that it takes the field's type.
@@ -340,10 +351,14 @@ impl Scope<'_> {
 
 /// The handle at the end of the steps from another.
 fn fields(from: TokenStream, steps: &[Step]) -> TokenStream {
-    steps.iter().fold(from, |out, step| match step {
-        Step::Field(name) => quote_spanned!(name.span()=> #out.#name),
-        Step::At(position) => quote_spanned!(position.span()=> #out.at(#position)),
-    })
+    steps.iter().fold(from, field)
+}
+
+fn field(of: TokenStream, step: &Step) -> TokenStream {
+    match step {
+        Step::Field(name) => quote_spanned!(name.span()=> #of.#name),
+        Step::At(position) => quote_spanned!(position.span()=> #of.at(#position)),
+    }
 }
 
 /// The span that an error about a whole condition is reported at.

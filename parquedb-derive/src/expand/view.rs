@@ -13,6 +13,7 @@ use crate::parse::path::{FieldPath, Step};
 use crate::parse::refresh::Refresh;
 use crate::parse::ttl::Ttl;
 use crate::parse::view::View;
+use crate::parse::walk::Stage;
 use crate::record::{self, Record, RecordField};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -41,6 +42,7 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
         quote!(__plan.filter(#filter);)
     });
     let expand = expanded::values(view, &mut scope);
+    scope.stage = Stage::Expanded;
     let unnest = view.unnest.as_ref().map(|unnest| {
         let reference = scope.reference(&Expr::Path(unnest.list.clone()));
         let element = element_name(&unnest.list);
@@ -55,7 +57,9 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
             #index
         }
     });
-    scope.unnested = view.unnest.is_some();
+    if view.unnest.is_some() {
+        scope.stage = Stage::Unnested;
+    }
     let condition = view.condition.as_ref().map(|condition| {
         let condition = scope.value(condition);
         quote!(__plan.condition(#condition);)
@@ -131,10 +135,10 @@ pub(crate) fn expand(view: &View, errors: &mut Errors) -> TokenStream {
     let members = sources::members(view, &mut scope);
     let table = names::snake_case(&text(name));
     let aliases: Vec<_> = (0..fields.len()).map(|position| scope.name(&format!("C{position}"))).collect();
-    let checks = expanded::checks(view, &mut scope);
+    let checks = expanded::checks(view, &scope);
     let row = match (passes, view.expand.is_empty()) {
         (true, true) => passed::row(view, &source),
-        (true, false) => expanded::row(view, &mut scope),
+        (true, false) => expanded::row(view, &scope),
         _ => row(view, &fields),
     };
     let (types, types_of_rows) = (&scope.tokens, &rows.tokens);

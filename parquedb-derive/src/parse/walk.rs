@@ -5,6 +5,17 @@ use super::path::{FieldPath, Step};
 use super::view::View;
 use proc_macro2::Span;
 
+/// Which rows a path is over.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Those that `$filter` tests.
+    Filtered,
+    /// Those after `$expand`.
+    Expanded,
+    /// Those after `$unnest`.
+    Unnested,
+}
+
 impl View {
     /// The expressions over the rows of the sources.
     pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
@@ -27,18 +38,23 @@ impl View {
         paths
     }
 
-    /// The paths into the rows of the sources, in the order of the view's steps, and whether each is over the rows
-    /// after `$unnest`.
-    pub(crate) fn paths(&self) -> Vec<(&FieldPath, bool)> {
+    /// The paths into the rows of the sources, in the order of the view's steps, and which rows each is over.
+    pub(crate) fn paths(&self) -> Vec<(&FieldPath, Stage)> {
         let mut paths = Vec::new();
         let before = usize::from(self.filter.is_some());
         for (position, expression) in self.expressions().enumerate() {
             if position == before {
-                paths.extend(self.unnest.as_ref().map(|unnest| (&unnest.list, false)));
+                paths.extend(self.unnest.as_ref().map(|unnest| (&unnest.list, Stage::Expanded)));
             }
-            let unnested = position >= before && self.unnest.is_some();
+            let stage = match (position >= before, &self.unnest) {
+                (false, _) => Stage::Filtered,
+                (true, None) => Stage::Expanded,
+                (true, Some(_)) => Stage::Unnested,
+            };
             expression.walk(&mut |part| match part {
-                Expr::Path(path) if !(unnested && self.is_index(path)) => paths.push((path, unnested)),
+                Expr::Path(path) if !(stage == Stage::Unnested && self.is_index(path)) => {
+                    paths.push((path, stage));
+                }
                 _ => {}
             });
         }

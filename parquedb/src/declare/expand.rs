@@ -1,18 +1,24 @@
-//! `$expand`: the columns of a row that is referred to, flat beside those of the row that refers to it.
+//! `$expand`: the columns of a row that is referred to, flat beside those of the row that refers to it; of a list of
+//! references, one column with the list of the rows.
 
 use super::expr::Handle;
+use super::many::is_many;
 use super::node::{Assembled, Node};
-use super::record::{Keyed, Referable};
+use super::record::{Keyed, Record, Referable};
 use super::shape::{Shape, Unknown};
+use crate::ingest::ColumnValue;
 use crate::types::Ref;
 use arrow::datatypes::{Field, Fields};
 
-/// Fields that are a reference to one row.
+/// What the column with the rows that a list refers to has in the place of a field's name.
+pub const ROWS: &str = "rows";
+
+/// Fields that are a reference or a list of references.
 #[diagnostic::on_unimplemented(
-    message = "`$expand` needs a reference to one row, but this field is a `{Self}`",
-    label = "not a `Ref` or an `Option` of one",
-    note = "a reference is a `Ref<T>` or an `Option<Ref<T>>`; `$unnest` makes each element of a `Vec<Ref<T>>` a row, which \
-            paths look through"
+    message = "`$expand` needs a reference or a list of references, but this field is a `{Self}`",
+    label = "not a `Ref`, nor a `Vec` of them",
+    note = "a reference is a `Ref<T>` or an `Option<Ref<T>>`, a list of references a `Vec<Ref<T>>` or an \
+            `Option<Vec<Ref<T>>>`"
 )]
 pub trait Refers: Shape {}
 
@@ -21,9 +27,17 @@ impl<T: Referable> Refers for Ref<T> {}
 #[diagnostic::do_not_recommend]
 impl<T: Referable> Refers for Option<Ref<T>> {}
 #[diagnostic::do_not_recommend]
+impl<T: Referable> Refers for Vec<Ref<T>> {}
+#[diagnostic::do_not_recommend]
+impl<T: Referable> Refers for Option<Vec<Ref<T>>> {}
+#[diagnostic::do_not_recommend]
+impl<T: Referable> Refers for Vec<Option<Ref<T>>> {}
+#[diagnostic::do_not_recommend]
+impl<T: Referable> Refers for Option<Vec<Option<Ref<T>>>> {}
+#[diagnostic::do_not_recommend]
 impl Refers for Unknown {}
 
-/// Compiles only if the field refers to one row.
+/// Compiles only if the field is a reference or a list of them.
 pub const fn refers<H: Handle<Type: Refers>>(_: &H) {}
 
 /// The column that an expansion called `name` makes of a field.
@@ -32,26 +46,42 @@ pub fn expanded_column(name: &str, field: &str) -> String {
     format!("{name}_{field}")
 }
 
-/// The columns of a source with those of the rows that it refers to, which may be missing.
+/// The columns that the expansion `name` of a field of type `T` makes: those of the row, which may be missing; of a
+/// list of references, one with rows as `R`.
 #[must_use]
-pub fn expanded_fields(source: &Fields, expansions: &[(&str, Fields)]) -> Fields {
-    let mut fields = source.iter().cloned().collect::<Vec<_>>();
-    for (name, expansion) in expansions {
-        fields.extend(expansion.iter().map(|field| {
-            let field = Field::clone(field);
-            let column = expanded_column(name, field.name());
-            field.with_name(column).with_nullable(true).into()
-        }));
+pub fn expansion_fields<T: Shape, R: ColumnValue>(name: &str) -> Fields {
+    if is_many::<T>() {
+        return vec![R::field(&expanded_column(name, ROWS))].into();
     }
-    fields.into()
+    let fields = <T::Target as Record>::fields();
+    let fields = fields.iter().map(|field| {
+        let column = expanded_column(name, field.name());
+        Field::clone(field).with_name(column).with_nullable(true)
+    });
+    fields.collect()
 }
 
-/// The row of `T` in the columns of the expansion `name` of the row at `of`.
+/// What the names of an expansion's columns end with.
 #[must_use]
-pub fn expanded_row<T: Keyed>(of: &Node, name: &str) -> Node {
+pub const fn expansion_columns<T: Shape>() -> &'static [&'static str] {
+    if is_many::<T>() { &[ROWS] } else { <T::Target as Record>::COLUMNS }
+}
+
+/// The columns of a source with those of its expansions.
+#[must_use]
+pub fn expanded_fields(source: &Fields, expansions: &[Fields]) -> Fields {
+    source.iter().chain(expansions.iter().flatten()).cloned().collect()
+}
+
+/// What a field of type `T` refers to, in the columns of its expansion `name` in the row at `of`.
+#[must_use]
+pub fn expanded_row<T: Shape>(of: &Node, name: &str) -> Node {
+    if is_many::<T>() {
+        return of.field(&expanded_column(name, ROWS));
+    }
     let field = |field: &str| (field.to_owned(), of.field(&expanded_column(name, field)));
-    let fields = T::fields().iter().map(|stored| field(stored.name())).collect();
-    Node::Assembled(Box::new(Assembled { key: T::KEY.to_owned(), fields }))
+    let fields = <T::Target as Record>::fields().iter().map(|stored| field(stored.name())).collect();
+    Node::Assembled(Box::new(Assembled { key: <T::Target as Keyed>::KEY.to_owned(), fields }))
 }
 
 /// A text made by the compiler, of at most 1000 bytes.
@@ -83,17 +113,17 @@ impl ConstText {
     }
 }
 
-/// What is wrong where two columns of an expanded row have one name. Each expansion has its name, and the columns of
-/// the row referred to.
+/// What is wrong where two columns of an expanded row have one name. Each expansion has its name, what the names of its
+/// columns end with, and whether it is of a list of references.
 #[must_use]
 pub const fn repeated_column(
     view: &str,
     columns: &[&str],
-    expansions: &[(&str, &[&str])],
+    expansions: &[(&str, &[&str], bool)],
 ) -> Option<ConstText> {
     let mut at = 0;
     while at < expansions.len() {
-        let (name, fields) = expansions[at];
+        let (name, fields, many) = expansions[at];
         let mut field = 0;
         while field < fields.len() {
             let mut other = 0;
@@ -104,7 +134,7 @@ pub const fn repeated_column(
             }
             let mut other = 0;
             while other < at {
-                let (other_name, other_fields) = expansions[other];
+                let (other_name, other_fields, _) = expansions[other];
                 let mut index = 0;
                 while index < other_fields.len() {
                     repeated |= are_joined(name, fields[field], other_name, other_fields[index]);
@@ -116,8 +146,12 @@ pub const fn repeated_column(
                 let text = ConstText { bytes: [0; 1000], length: 0 };
                 let text =
                     text.with("view `").with(view).with("` would have two columns `").with(name).with("_");
-                let text = text.with(fields[field]).with("`: give the expansion `").with(name);
-                return Some(text.with("` another name with `$flatten`"));
+                let text = text.with(fields[field]);
+                return Some(if many {
+                    text.with("`: name the columns with `$select`")
+                } else {
+                    text.with("`: give the expansion `").with(name).with("` another name with `$flatten`")
+                });
             }
             field += 1;
         }

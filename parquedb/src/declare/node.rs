@@ -14,8 +14,8 @@ pub enum Node {
     Element,
     /// Its position in the list, from zero.
     ElementIndex,
-    /// The row that the view's [`Join`](super::plan::Join) of this name found. Only ever the innermost node
-    /// of a path.
+    /// The row that the view's [`Join`](super::plan::Join) of this name found: only ever the innermost node of a
+    /// path. Of a list of references it is the list of the rows, which is a value.
     Joined(String),
     /// The row that a reference refers to. Only handles give it: in a definition it is a [`Node::Joined`].
     Referred(Box<Referred>),
@@ -79,6 +79,9 @@ pub struct Referred {
     pub key: String,
     /// Neither the reference nor one before it is optional.
     pub required: bool,
+    /// It is a list of references, and what is meant is the list of the rows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub many: bool,
 }
 
 /// A record whose fields are values of their own. It is null where its key is.

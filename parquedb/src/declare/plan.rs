@@ -70,7 +70,8 @@ impl ViewPlan {
     }
 }
 
-/// A row of another member that a row refers to: at most one, as its key is unique.
+/// A row of another member that a row refers to: at most one, as its key is unique. Or the rows that it refers to by a
+/// list of references.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Join {
     /// The path of the reference, `customer` or `customer.organization`, or `*.product` below the element of the
@@ -92,6 +93,10 @@ pub struct Join {
     /// of which this is not so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub after_unnest: bool,
+    /// The reference is a list of them. What is found is the list of their rows, one for each element in its place,
+    /// with null for a row that is missing; null where the list is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub many: bool,
 }
 
 /// The list whose elements become rows.

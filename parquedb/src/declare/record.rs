@@ -40,7 +40,7 @@ pub trait Record: Sized + Send + Sync + 'static {
     label = "not a collection with a key",
     note = "a reference is to a collection: add `#[derive(Collection)]` and `#[collection(key = ..)]` to `{Self}`"
 )]
-pub trait Keyed: Record {
+pub trait Keyed: Record + Shape {
     /// The key's type, or [`Unknown`].
     type Key: Shape + ColumnValue;
     /// The key's column.

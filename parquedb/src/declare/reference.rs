@@ -110,6 +110,7 @@ impl<T: Keyed, N: Nullability> Deref for Reference<T, N> {
                 member: T::NAME.to_owned(),
                 key: T::KEY.to_owned(),
                 required: N::REQUIRED,
+                many: false,
             }))))
         })
     }
@@ -209,6 +210,7 @@ pub(super) fn found<T: Keyed>(key: Node) -> Node {
         member: T::NAME.to_owned(),
         key: T::KEY.to_owned(),
         required: false,
+        many: false,
     }))
 }
 
@@ -225,30 +227,32 @@ pub(crate) fn resolve(node: &mut Node, joins: &mut Vec<Join>, required: bool) {
             record.fields.iter_mut().for_each(|(_, value)| resolve(value, joins, required));
         }
         Node::Referred(referred) => {
-            let Referred { mut reference, member, key, required: never_null } = (**referred).clone();
+            let Referred { mut reference, member, key, required: never_null, many } = (**referred).clone();
             resolve(&mut reference, joins, required);
             let required = required && never_null;
-            let name =
-                match joins.iter_mut().find(|join| join.reference == reference && join.member == member) {
-                    Some(join) => {
-                        join.required |= required;
-                        join.name.clone()
-                    }
-                    None => {
-                        let name = unused(path(&reference), joins);
-                        let after_unnest = is_below_element(&reference, joins);
-                        joins.push(Join {
-                            name: name.clone(),
-                            member,
-                            reference,
-                            key,
-                            required,
-                            as_of_ingest: false,
-                            after_unnest,
-                        });
-                        name
-                    }
-                };
+            let is_same =
+                |join: &Join| join.reference == reference && join.member == member && join.many == many;
+            let name = match joins.iter_mut().find(|join| is_same(join)) {
+                Some(join) => {
+                    join.required |= required;
+                    join.name.clone()
+                }
+                None => {
+                    let name = unused(path(&reference), joins);
+                    let after_unnest = is_below_element(&reference, joins);
+                    joins.push(Join {
+                        name: name.clone(),
+                        member,
+                        reference,
+                        key,
+                        required,
+                        as_of_ingest: false,
+                        after_unnest,
+                        many,
+                    });
+                    name
+                }
+            };
             *node = Node::Joined(name);
         }
         Node::Row

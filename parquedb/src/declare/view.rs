@@ -2,8 +2,9 @@
 
 use super::aggregate::Aggregated;
 use super::definition::{Definition, Ttl, ViewDefinition};
-use super::expand::{Refers, expanded_column};
+use super::expand::{ROWS, Refers, expanded_column};
 use super::expr::{Expr, Handle};
+use super::many::{found_rows, is_many};
 use super::node::Node;
 use super::operand::{ExpiresBy, List, Predicate};
 use super::plan::{AggregateColumn, Column, Join, Output, Refresh, Unnest, ViewPlan};
@@ -119,8 +120,14 @@ impl<S, V: Row> ViewBuilder<S, V> {
         }
     }
 
-    /// The columns of the row that a reference refers to, each named with `name` before its own.
+    /// The columns of the row that a reference refers to, each named with `name` before its own; of a list of
+    /// references, one column with the rows.
     pub fn expand<H: Handle<Type: Refers>>(&mut self, reference: &H, name: &str) {
+        if is_many::<H::Type>() {
+            let value = found_rows::<<<H::Type as Shape>::Item as Shape>::Target>(reference.node());
+            self.columns.push(Column { name: expanded_column(name, ROWS), value });
+            return;
+        }
         let row = found::<<H::Type as Shape>::Target>(reference.node());
         for field in &<<H::Type as Shape>::Target as Record>::fields() {
             let value = row.field(field.name());
@@ -128,8 +135,8 @@ impl<S, V: Row> ViewBuilder<S, V> {
         }
     }
 
-    /// Takes the row that a reference refers to as it was after the commit in which the source row came, wherever the
-    /// view looks through the reference.
+    /// Takes what a reference, or a list of them, refers to as it was after the commit in which the source row came,
+    /// wherever the view looks through it.
     pub fn as_of_ingest<H: Handle<Type: Refers>>(&mut self, reference: &H) {
         self.as_of_ingest.push(reference.node());
     }
@@ -198,10 +205,12 @@ impl<S, V: Row> ViewBuilder<S, V> {
         for mut reference in std::mem::take(&mut self.as_of_ingest) {
             // What it is behind may not be used, and then is not joined.
             resolve(&mut reference, &mut joins.clone(), false);
-            joins
-                .iter_mut()
-                .filter(|join| join.reference == reference)
-                .for_each(|join| join.as_of_ingest = true);
+            // An element of a list of references is one of them.
+            let is_of = |join: &Join| match &join.reference {
+                Node::Index(list, _) if **list == reference => true,
+                other => *other == reference,
+            };
+            joins.iter_mut().filter(|join| is_of(join)).for_each(|join| join.as_of_ingest = true);
         }
         joins.sort_by_key(|join: &Join| join.after_unnest);
         joins

@@ -6,6 +6,7 @@ use super::state;
 use super::view;
 use crate::commit::snapshot::{DataFile, Snapshot, Table};
 use crate::declare::definition::{Definition, ViewDefinition};
+use crate::declare::plan::Join;
 use crate::error::{Error, ErrorKind, Result};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
@@ -44,7 +45,31 @@ impl Catalog {
             catalog.stored.insert(name.clone(), stored);
         }
         catalog.views().try_for_each(|view| catalog.check_looks_back(view))?;
+        catalog.views().try_for_each(|view| catalog.check_lists(view))?;
         Ok(catalog)
+    }
+
+    /// An error if a list of references of a view could find several rows for an element.
+    fn check_lists(&self, view: &ViewDefinition) -> Result<()> {
+        for Join { name, member, key, required, after_unnest, .. } in
+            view.plan.joins.iter().filter(|join| join.many)
+        {
+            let is_key = match self.get(member)? {
+                Definition::Collection(collection) => collection.key == [key.as_str()],
+                Definition::View(_) => false,
+            };
+            let problem = match (is_key, *required, *after_unnest) {
+                (false, ..) => format!("`{key}` is not the key of a collection `{member}`"),
+                (_, true, _) => "it cannot be required".to_owned(),
+                (.., true) => "it cannot come after an `$unnest`".to_owned(),
+                _ => continue,
+            };
+            return Err(Error::invalid(format!(
+                "view `{}` looks up the rows of the list `{name}`, but {problem}",
+                view.name
+            )));
+        }
+        Ok(())
     }
 
     pub(crate) fn definitions(&self) -> &Arc<BTreeMap<String, Definition>> {

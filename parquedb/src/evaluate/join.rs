@@ -1,5 +1,8 @@
 //! One reference of a view: the rows with what they refer to.
 
+mod list_key;
+mod many;
+
 use super::lower::{Scope, column, joined_column};
 use super::past::GONE_COLUMN;
 use super::prepare::Restriction;
@@ -37,20 +40,36 @@ pub(super) fn join(
     if back {
         used.extend([ADDED_COLUMN, GONE_COLUMN]);
     }
-    let joined = |name: &str| column(&joined_column(&join.name, name));
-    let was_there = back.then(|| {
-        let commit = || column(SEQ_COLUMN);
-        joined(ADDED_COLUMN).lt_eq(commit()).and(commit().lt(joined(GONE_COLUMN)))
-    });
+    let was_there = back.then(|| was_there(join, SEQ_COLUMN));
     let columns = used.into_iter().map(|name| column(name).alias(joined_column(&join.name, name)));
     let member = LogicalPlanBuilder::from(member.clone()).project(columns)?.build()?;
     let kind = if join.required { JoinType::Inner } else { JoinType::Left };
     on_key(rows, join, member, &joined_column(&join.name, &join.key), kind, was_there)
 }
 
-/// The rows that the restriction leaves before the join at `position` is done.
+/// The rows, each with the list of the member's rows that its list of references refers to. The lists are looked up as
+/// `listed` has them: the rows themselves, or others with the same columns of which none is missing.
+pub(super) fn join_many(
+    rows: LogicalPlan,
+    listed: &LogicalPlan,
+    join: &Join,
+    member: &LogicalPlan,
+    commits: bool,
+) -> Result<LogicalPlan> {
+    many::join(rows, listed, join, member, join.as_of_ingest && commits)
+}
+
+/// Whether a row of a member's past was there after the commit in a column.
+fn was_there(join: &Join, commit: &str) -> Expr {
+    let joined = |name: &str| column(&joined_column(&join.name, name));
+    joined(ADDED_COLUMN).lt_eq(column(commit)).and(column(commit).lt(joined(GONE_COLUMN)))
+}
+
+/// The rows that the restriction leaves before the join at `position` is done. Lists of references are taken from
+/// `listed`, as in [`join_many`].
 pub(super) fn restrict(
     mut rows: LogicalPlan,
+    listed: &LogicalPlan,
     join: &Join,
     position: usize,
     restriction: Option<&Restriction>,
@@ -66,7 +85,10 @@ pub(super) fn restrict(
         let key = key.ok_or_else(|| crate::Error::invalid("a restriction needs a column of keys"))?;
         let key = Expr::Column(key).alias(RESTRICTION_COLUMN);
         let keys = LogicalPlanBuilder::from(keys.clone()).project([key])?.build()?;
-        rows = on_key(rows, join, keys, RESTRICTION_COLUMN, kind, None)?;
+        rows = match join.many {
+            true => many::with_some(rows, listed, join, keys, RESTRICTION_COLUMN, kind)?,
+            false => on_key(rows, join, keys, RESTRICTION_COLUMN, kind, None)?,
+        };
     }
     Ok(rows)
 }

@@ -30,6 +30,12 @@ pub(crate) fn joined_column(join: &str, field: &str) -> String {
     format!("__{join}.{field}")
 }
 
+/// The column that holds the rows that a list of references refers to while a view's plan runs. No field's name has a
+/// `$`.
+pub(crate) fn rows_column(join: &str) -> String {
+    joined_column(join, "$rows")
+}
+
 /// The functions that give a truth, as a pattern: a match that uses it still has to name all others.
 macro_rules! truth {
     () => {
@@ -87,6 +93,10 @@ impl<'a> Scope<'a> {
             Node::ElementIndex => cast(column(ELEMENT_INDEX_COLUMN), DataType::UInt64),
             Node::SourceName => column(SOURCE_COLUMN),
             Node::Joined(name) => {
+                let rows = rows_column(name);
+                if self.schema.has_column_with_unqualified_name(&rows) {
+                    return Ok(column(&rows));
+                }
                 return Err(Error::invalid(format!("the whole row of `{name}` cannot be used as a value")));
             }
             Node::Referred(referred) => {

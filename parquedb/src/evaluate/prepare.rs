@@ -1,12 +1,12 @@
 //! The first steps of a view: from the rows of its sources, and what they refer to, to the rows that its
 //! columns and aggregates are computed over.
 
-use super::join::{join, restrict};
+use super::join::{join, join_many, restrict};
 use super::lower::{ELEMENT_COLUMN, ELEMENT_INDEX_COLUMN, SOURCE_COLUMN, Scope, column};
 use crate::commit::snapshot::SEQ_COLUMN;
 use crate::declare::definition::ViewDefinition;
 use crate::declare::node::Node;
-use crate::declare::plan::Unnest;
+use crate::declare::plan::{Unnest, ViewPlan};
 use crate::error::{Error, Result};
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, NullHandling, UnnestOptions};
@@ -68,11 +68,7 @@ impl Inputs {
 
 /// The rows after the joins, `$filter`, `$unnest` and `$where`.
 pub(crate) fn prepared_rows(view: &ViewDefinition, inputs: &Inputs) -> Result<LogicalPlan> {
-    let mut rows = LogicalPlanBuilder::from(joined_rows(view, inputs)?);
-    if let Some(filter) = &view.plan.filter {
-        let condition = Scope::new(rows.schema()).condition(filter)?;
-        rows = rows.filter(condition)?;
-    }
+    let mut rows = LogicalPlanBuilder::from(filtered_rows(view, inputs)?);
     if let Some(unnest) = &view.plan.unnest {
         let rows_with_elements = elements(rows.build()?, unnest)?;
         rows = joins(view, inputs, rows_with_elements, true)?.into();
@@ -104,9 +100,30 @@ fn elements(rows: LogicalPlan, unnest: &Unnest) -> Result<LogicalPlan> {
         .build()?)
 }
 
-/// The rows of all sources, each with what it refers to, but for what the elements of an `$unnest` refer to.
-pub(crate) fn joined_rows(view: &ViewDefinition, inputs: &Inputs) -> Result<LogicalPlan> {
-    joins(view, inputs, union(view, inputs)?, false)
+/// The rows of all sources for which `$filter` holds, each with what it refers to, but for what the elements of an
+/// `$unnest` refer to.
+fn filtered_rows(view: &ViewDefinition, inputs: &Inputs) -> Result<LogicalPlan> {
+    let ViewPlan { filter, joins: steps, .. } = &view.plan;
+    let rows = union(view, inputs)?;
+    // DataFusion moves a condition below joins by itself, but not to where the lists among the rows are taken from.
+    let is_first = steps.iter().any(|step| step.many) && filter.as_ref().is_some_and(is_of_sources);
+    match filter {
+        Some(filter) if is_first => joins(view, inputs, filtered(rows, filter)?, false),
+        Some(filter) => filtered(joins(view, inputs, rows, false)?, filter),
+        None => joins(view, inputs, rows, false),
+    }
+}
+
+fn filtered(rows: LogicalPlan, condition: &Node) -> Result<LogicalPlan> {
+    let condition = Scope::new(rows.schema()).condition(condition)?;
+    Ok(LogicalPlanBuilder::from(rows).filter(condition)?.build()?)
+}
+
+/// Whether an expression looks through no reference.
+fn is_of_sources(node: &Node) -> bool {
+    let mut found = true;
+    node.walk(&mut |node| found &= !matches!(node, Node::Joined(_)));
+    found
 }
 
 /// The rows with those they refer to, by the references before or after the `$unnest`.
@@ -116,11 +133,29 @@ fn joins(
     mut rows: LogicalPlan,
     after_unnest: bool,
 ) -> Result<LogicalPlan> {
-    for (position, (step, member)) in view.plan.joins.iter().zip(&inputs.joined).enumerate() {
-        if step.after_unnest == after_unnest {
-            rows = restrict(rows, step, position, inputs.restriction.as_ref())?;
-            rows = join(rows, step, &view.plan, member, inputs.commits)?;
+    let steps = view.plan.joins.iter().enumerate().filter(|(_, step)| step.after_unnest == after_unnest);
+    let restriction = inputs.restriction.as_ref();
+    let (early, late): (Vec<_>, Vec<_>) = steps.clone().partition(|(_, step)| is_of_sources(&step.reference));
+    let all = rows.clone();
+    for (position, step) in early {
+        rows = restrict(rows, &all, step, position, restriction)?;
+    }
+    // The lists of the sources' rows are taken from these rows, which are read again for each, and not from what
+    // else was joined before.
+    let sources = rows.clone();
+    for (position, step) in steps {
+        let is_late = late.iter().any(|(other, _)| *other == position);
+        if is_late {
+            rows = restrict(rows.clone(), &rows, step, position, restriction)?;
         }
+        let member = inputs.joined.get(position).ok_or_else(|| {
+            Error::invalid(format!("view `{}`: nothing is given for `{}`", view.name, step.name))
+        })?;
+        rows = match (step.many, is_late) {
+            (false, _) => join(rows, step, &view.plan, member, inputs.commits)?,
+            (true, false) => join_many(rows, &sources, step, member, inputs.commits)?,
+            (true, true) => join_many(rows.clone(), &rows, step, member, inputs.commits)?,
+        };
     }
     Ok(rows)
 }

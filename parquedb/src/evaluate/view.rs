@@ -461,9 +461,12 @@ fn typed(value: Expr, field: &Field, input: &DFSchema) -> Result<Expr> {
     })
 }
 
-/// Whether two types differ at most in whether fields of records can be null, which is checked when the values are
-/// there.
+/// Whether two types differ at most in whether fields of records and elements of lists can be null, which is checked
+/// when the values are there.
 fn is_same_but_for_nulls(left: &DataType, right: &DataType) -> bool {
+    if let (DataType::List(left), DataType::List(right)) = (left, right) {
+        return is_same_but_for_nulls(left.data_type(), right.data_type());
+    }
     let (DataType::Struct(left_fields), DataType::Struct(right_fields)) = (left, right) else {
         return left == right;
     };

@@ -182,9 +182,17 @@ fn changes(catalog: &Catalog, view: &ViewDefinition, lost: &Lost) -> Result<Vec<
             true => lost_rows(catalog, view)?,
             false => "their rows here are removed, and what they give now is added".to_owned(),
         };
+        let whose = match join.many {
+            true => format!(
+                "all rows of {sources} are read to find those whose list has their keys, and {} to look these lists up, \
+                 as it was and as it is",
+                join.member
+            ),
+            false => "the rows that refer to them, as they were and as they are".to_owned(),
+        };
         changes.push(ExplainedChange {
             change: format!("rows of {} change, to which `{}` refers", join.member, join.name),
-            cost: format!("the rows that refer to them, as they were and as they are: {then}"),
+            cost: format!("{whose}: {then}"),
         });
     }
     for source in &view.plan.sources {

@@ -108,10 +108,10 @@ impl Engine<'_> {
     }
 }
 
-/// The column of a source that holds a reference; nothing where that is inside of something else.
+/// The column of a source that holds a reference; nothing where that is inside of something else, or one of a list.
 fn column_of(join: &Join) -> Option<&str> {
     match &join.reference {
-        Node::Field(of, name) if **of == Node::Row && !join.after_unnest => Some(name),
+        Node::Field(of, name) if **of == Node::Row && !join.after_unnest && !join.many => Some(name),
         _ => None,
     }
 }

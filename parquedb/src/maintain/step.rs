@@ -266,7 +266,8 @@ impl Engine<'_> {
             }
             for (parts, as_of) in [(&mut changed.come, false), (&mut changed.gone, true)] {
                 let mut joined = joined(as_of, 0)?;
-                if let Some((is, was)) = &member.rows {
+                // A list may refer to others of the member's rows as well.
+                if let Some((is, was)) = member.rows.as_ref().filter(|_| !join.many) {
                     joined[index] = if as_of { was.clone() } else { is.clone() };
                 }
                 let inputs =

@@ -175,6 +175,7 @@ impl Making<'_> {
             required,
             as_of_ingest,
             after_unnest,
+            many: false,
         });
     }
 

@@ -23,7 +23,23 @@ pub struct Sale {
     pub seller: Ref<Buyer>,
 }
 
+#[derive(Collection, Debug, Clone, PartialEq)]
+pub struct Fair {
+    pub at: i64,
+    pub buyers: Vec<Ref<Buyer>>,
+    pub firms: Option<Vec<Ref<Firm>>>,
+    pub host: Option<Ref<Firm>>,
+}
+
 views! {
+    /// Lists of references are lists of rows.
+    pub Fairs: { $from: Fair, $expand: [buyers, firms, host] }
+    pub Visits: {
+        $from: Fairs,
+        $unnest: buyers,
+        $select: { at, buyer: buyers, firm: buyers.firm.name, first: firms[0].name, firms, host },
+    }
+    pub Guests: { $from: Fair, $expand: [buyers], $select: { at, buyers, first: buyers[0].name } }
     /// Sales with both sides.
     pub Full: { $from: Sale, $expand: [customer, customer.firm, seller], $flatten: { customer: buyer } }
     /// Over expansions: a name is a record, which may be missing.
@@ -46,7 +62,7 @@ views! {
     }
 }
 
-database! { pub struct Db { Buyer, Firm, Sale, Full, Over, Same, Grouped, Named } }
+database! { pub struct Db { Buyer, Firm, Sale, Full, Over, Same, Grouped, Named, Fair, Fairs, Visits, Guests } }
 
 fn main() {
     let buyer = Buyer { id: 1, name: String::new(), firm: Ref::new(2u32) };
@@ -58,6 +74,18 @@ fn main() {
         seller: Some(buyer.clone()),
     };
     let _: (f64, &Option<Buyer>, &Ref<Buyer>) = (full.total, &full.seller, &full.row.seller);
+    let fair = Fair { at: 1, buyers: vec![Ref::new(1u32)], firms: None, host: None };
+    let fairs = Fairs { row: fair, buyers: vec![Some(buyer.clone())], firms: None, host: None::<Firm> };
+    let _: (i64, usize, &Option<Vec<Option<Firm>>>) = (fairs.at, fairs.buyers.len(), &fairs.firms);
+    let _ = Visits {
+        at: 1,
+        buyer: Some(buyer.clone()),
+        firm: None::<String>,
+        first: None::<String>,
+        firms: Some(Vec::<Option<Firm>>::new()),
+        host: None::<Firm>,
+    };
+    let _ = Guests { at: 1, buyers: vec![None::<Buyer>], first: None::<String> };
     let same = Same { row: full };
     let _: (f64, &Option<Firm>) = (same.total, &same.buyer_firm);
     let _ = Over {

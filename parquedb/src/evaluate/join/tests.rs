@@ -42,6 +42,7 @@ fn join(name: &str, reference: Node, required: bool, after_unnest: bool) -> Join
         required,
         as_of_ingest: false,
         after_unnest,
+        many: false,
     }
 }
 

@@ -4,7 +4,7 @@ mod community;
 use community::*;
 
 views! {
-    pub V: { $from: Relation, $expand: [reviewers], $select: { id } }
+    pub V: { $from: Relation, $expand: [reviewers], $select: { id, login: reviewers.login } }
 }
 
 fn main() {}
