@@ -5,6 +5,7 @@ mod collection;
 mod database;
 mod errors;
 mod expand;
+mod implement;
 mod names;
 mod parse;
 mod record;

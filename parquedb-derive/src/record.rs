@@ -1,5 +1,7 @@
-//! What collections and views emit alike: fields by name, typed handles, Arrow conversion.
+//! Structs of named fields, as collections and the rows of most views are: fields by name, typed handles, Arrow
+//! conversion.
 
+use crate::implement::{self, Columns, Handles, Implemented, Rest, allowed, once, own_schema, private};
 use crate::names::field_key;
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{format_ident, quote};
@@ -37,30 +39,32 @@ pub(crate) fn docs(attributes: &[Attribute]) -> Vec<Attribute> {
     attributes.iter().filter(|attribute| attribute.path().is_ident("doc")).cloned().collect()
 }
 
-/// Implements `Record`, `FieldAt`, `Shape`, `ColumnValue` and `Row`.
+/// The struct's handles and everything that it implements.
 ///
 /// The struct's own field names are repeated with their spans only as fields, never in strings that
 /// come before them: editors find the meaning of a token by its position.
 pub(crate) fn expand(record: &Record<'_>) -> TokenStream {
     let Record { ident, name, vis, fields, .. } = record;
-    let private = quote!(::parquedb::__private);
-    let handles = format_ident!("{}Fields", ident.unraw(), span = Span::call_site());
-    let builder = format_ident!("__{}Builder", ident.unraw(), span = Span::call_site());
-    let reader = format_ident!("__{}Reader", ident.unraw(), span = Span::call_site());
+    let (private, allowed) = (private(), allowed());
+    let generated = |before: &str, after: &str| {
+        format_ident!("{before}{}{after}", ident.unraw(), span = Span::call_site())
+    };
+    let handles = generated("", "Fields");
+    let (builder, reader) = (generated("__", "Builder"), generated("__", "Reader"));
     let at = Ident::new("__at", Span::mixed_site());
     let nulls = Ident::new("__nulls", Span::mixed_site());
 
     let idents: Vec<_> = fields.iter().map(|field| &field.ident).collect();
-    let types: Vec<_> = fields.iter().map(|field| &field.ty).collect();
+    let types: Vec<_> = fields.iter().map(|field| field.ty.clone()).collect();
     let stored: Vec<_> = fields.iter().map(|field| &field.stored).collect();
     let names: Vec<_> = fields.iter().map(|field| field.ident.unraw().to_string()).collect();
     let keys: Vec<_> = names.iter().map(|name| field_key(name)).collect();
     let indexes: Vec<_> = (0..fields.len()).map(Literal::usize_unsuffixed).collect();
-    let (key, key_type) = match record.key.and_then(|key| fields.get(key)) {
-        Some(RecordField { stored, ty, .. }) => (stored.as_str(), quote!(#ty)),
-        None => ("", quote!(#private::Unknown)),
+    let key = match record.key.and_then(|key| fields.get(key)) {
+        Some(RecordField { stored, ty, .. }) => (quote!(#ty), stored.as_str()),
+        None => (quote!(#private::Unknown), ""),
     };
-    let handle_docs = fields.iter().zip(&names).map(|(field, name)| {
+    let docs = fields.iter().zip(&names).map(|(field, name)| {
         if field.docs.is_empty() {
             let text = format!("The field `{name}`.");
             quote!(#[doc = #text])
@@ -69,35 +73,14 @@ pub(crate) fn expand(record: &Record<'_>) -> TokenStream {
             quote!(#(#docs)*)
         }
     });
-    let handles_doc = format!("The fields of `{}`, as closures and views see them.", ident.unraw());
-
-    quote! {
-        #[doc(hidden)]
-        #[allow(
-            non_snake_case, non_camel_case_types, unused_qualifications, unreachable_pub,
-            missing_debug_implementations, clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction
-        )]
-        const _: () = {
-            #[doc = #handles_doc]
-            #vis struct #handles<N: #private::Nullability> {
-                #(#handle_docs #vis #idents: <#types as #private::Shape>::Handle<N>,)*
-                #at: #private::Node,
-            }
-
-            #[automatically_derived]
-            impl<N: #private::Nullability> ::std::clone::Clone for #handles<N> {
-                fn clone(&self) -> Self {
-                    <#ident as #private::Record>::handles::<N>(::std::clone::Clone::clone(&self.#at))
-                }
-            }
-
-            #[automatically_derived]
-            impl<N: #private::Nullability> ::std::fmt::Debug for #handles<N> {
-                fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                    ::std::fmt::Debug::fmt(&self.#at, f)
-                }
-            }
-
+    let handles_struct = implement::handles(&Handles {
+        ident: &handles,
+        of: ident,
+        name: &ident.unraw().to_string(),
+        vis,
+        fields: quote!(#(#docs #vis #idents: <#types as #private::Shape>::Handle<N>,)*),
+        at: &at,
+        also: quote! {
             impl<N: #private::Nullability> #handles<N> {
                 /// Whether the record is there: not null.
                 #[must_use]
@@ -105,44 +88,56 @@ pub(crate) fn expand(record: &Record<'_>) -> TokenStream {
                     #private::exists(self)
                 }
             }
-
-            #[automatically_derived]
-            impl<N: #private::Nullability> #private::Handle for #handles<N> {
-                type Type = N::Wrap<#ident>;
-                fn node(&self) -> #private::Node {
-                    ::std::clone::Clone::clone(&self.#at)
-                }
+        },
+    });
+    let columns = implement::columns(&Columns {
+        of: ident,
+        vis,
+        builder: &builder,
+        reader: &reader,
+        idents: &idents,
+        types: &types,
+        readers: stored.iter().map(|stored| quote!(columns.reader(#stored)?)).collect(),
+        rest: Rest {
+            builder: quote!(#private::NullBufferBuilder),
+            reader: quote!(#private::Nulls),
+            with_capacity: quote!(#private::NullBufferBuilder::new(capacity)),
+            append: quote!(self.#nulls.append_non_null();),
+            append_null: quote!(self.#nulls.append_null();),
+            finish: quote!(#private::finish_struct(fields, columns, self.#nulls)),
+            open: quote! {
+                let columns =
+                    #private::StructColumns::new(array, path, &<#ident as #private::Record>::fields())?;
+            },
+            opened: quote!(columns.nulls()),
+            is_null: quote!(self.#nulls.is_null(index)),
+            check: quote!(self.#nulls.check(index)?;),
+            read: TokenStream::new(),
+            ident: nulls,
+        },
+    });
+    let arrow_fields = quote! {
+        <#private::Fields as ::std::convert::From<_>>::from(::std::vec![
+            #(<#types as #private::ColumnValue>::field(#stored)),*
+        ])
+    };
+    let implementations = implement::implement(&Implemented {
+        ident,
+        name,
+        constants: quote! {
+            const FIELDS: &'static [&'static str] = &[#(#names),*];
+            const KEYS: &'static [u64] = &[#(#keys),*];
+            const COLUMNS: &'static [&'static str] = &[#(#stored),*];
+        },
+        handles: quote!(#handles<N>),
+        handles_at: quote! {
+            #handles {
+                #(#idents: <#types as #private::Shape>::handle::<N>(#private::Node::field(&at, #stored)),)*
+                #at: at,
             }
-
-            #[automatically_derived]
-            impl #private::Record for #ident {
-                const NAME: &'static str = #name;
-                const FIELDS: &'static [&'static str] = &[#(#names),*];
-                const KEYS: &'static [u64] = &[#(#keys),*];
-                const COLUMNS: &'static [&'static str] = &[#(#stored),*];
-                type Handles<N: #private::Nullability> = #handles<N>;
-                fn handles<N: #private::Nullability>(at: #private::Node) -> #handles<N> {
-                    #handles {
-                        #(#idents: <#types as #private::Shape>::handle::<N>(#private::Node::field(&at, #stored)),)*
-                        #at: at,
-                    }
-                }
-                fn fields() -> #private::Fields {
-                    static FIELDS: ::std::sync::OnceLock<#private::Fields> = ::std::sync::OnceLock::new();
-                    ::std::clone::Clone::clone(FIELDS.get_or_init(|| {
-                        <#private::Fields as ::std::convert::From<_>>::from(::std::vec![
-                            #(<#types as #private::ColumnValue>::field(#stored)),*
-                        ])
-                    }))
-                }
-            }
-
-            #[automatically_derived]
-            impl #private::Keyed for #ident {
-                type Key = #key_type;
-                const KEY: &'static str = #key;
-            }
-
+        },
+        fields: once("FIELDS", &quote!(#private::Fields), &arrow_fields),
+        field_at: quote! {
             #[automatically_derived]
             impl #private::FieldAt<65535> for #ident {
                 type Type = #private::Unknown;
@@ -153,106 +148,19 @@ pub(crate) fn expand(record: &Record<'_>) -> TokenStream {
                     type Type = #types;
                 }
             )*
-
-            #[automatically_derived]
-            impl #private::Shape for #ident {
-                type Bare = Self;
-                type Inner = Self;
-                type Item = #private::Unknown;
-                type Null = #private::NotNull;
-                type Open = #private::NotNull;
-                type Target = #private::Unknown;
-                type Optional = ::std::option::Option<Self>;
-                type Sum = #private::Unknown;
-                type Mean = #private::Unknown;
-                type Handle<N: #private::Nullability> = #handles<N>;
-                fn handle<N: #private::Nullability>(at: #private::Node) -> #handles<N> {
-                    <Self as #private::Record>::handles::<N>(at)
-                }
-            }
-
-            #[automatically_derived]
-            impl #private::NotOptional for #ident {}
-
-            #[automatically_derived]
-            impl #private::ColumnValue for #ident {
-                type Builder = #builder;
-                type Reader = #reader;
-                const NULLABLE: bool = false;
-                fn data_type() -> #private::DataType {
-                    #private::DataType::Struct(<Self as #private::Record>::fields())
-                }
-            }
-
-            #[doc(hidden)]
-            #vis struct #builder {
-                #(#idents: <#types as #private::ColumnValue>::Builder,)*
-                #nulls: #private::NullBufferBuilder,
-            }
-
-            #[automatically_derived]
-            impl #private::ColumnBuilder for #builder {
-                type Value = #ident;
-                fn with_capacity(capacity: usize) -> Self {
-                    Self {
-                        #(#idents: #private::ColumnBuilder::with_capacity(capacity),)*
-                        #nulls: #private::NullBufferBuilder::new(capacity),
-                    }
-                }
-                fn append(&mut self, value: &#ident) {
-                    #(#private::ColumnBuilder::append(&mut self.#idents, &value.#idents);)*
-                    self.#nulls.append_non_null();
-                }
-                fn append_null(&mut self) {
-                    #(#private::ColumnBuilder::append_null(&mut self.#idents);)*
-                    self.#nulls.append_null();
-                }
-                fn finish(self) -> #private::Result<#private::ArrayRef> {
-                    #private::finish_struct(
-                        <#ident as #private::Record>::fields(),
-                        ::std::vec![#(#private::ColumnBuilder::finish(self.#idents)?),*],
-                        self.#nulls,
-                    )
-                }
-            }
-
-            #[doc(hidden)]
-            #vis struct #reader {
-                #(#idents: <#types as #private::ColumnValue>::Reader,)*
-                #nulls: #private::Nulls,
-            }
-
-            #[automatically_derived]
-            impl #private::ColumnReader for #reader {
-                type Value = #ident;
-                fn new(array: &#private::ArrayRef, path: &str) -> #private::Result<Self> {
-                    let columns =
-                        #private::StructColumns::new(array, path, &<#ident as #private::Record>::fields())?;
-                    ::std::result::Result::Ok(Self {
-                        #(#idents: columns.reader(#stored)?,)*
-                        #nulls: columns.nulls(),
-                    })
-                }
-                fn is_null(&self, index: usize) -> bool {
-                    self.#nulls.is_null(index)
-                }
-                fn read(&self, index: usize) -> #private::Result<#ident> {
-                    self.#nulls.check(index)?;
-                    ::std::result::Result::Ok(#ident {
-                        #(#idents: #private::ColumnReader::read(&self.#idents, index)?,)*
-                    })
-                }
-            }
-
-            #[automatically_derived]
-            impl #private::Row for #ident {
-                fn schema() -> #private::SchemaRef {
-                    static SCHEMA: ::std::sync::OnceLock<#private::SchemaRef> = ::std::sync::OnceLock::new();
-                    ::std::clone::Clone::clone(SCHEMA.get_or_init(|| {
-                        ::std::sync::Arc::new(#private::Schema::new(<Self as #private::Record>::fields()))
-                    }))
-                }
-            }
+        },
+        key,
+        builder: quote!(#builder),
+        reader: quote!(#reader),
+        columns,
+        schema: own_schema(),
+    });
+    quote! {
+        #[doc(hidden)]
+        #allowed
+        const _: () = {
+            #handles_struct
+            #implementations
         };
     }
 }

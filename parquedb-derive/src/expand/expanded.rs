@@ -1,10 +1,11 @@
 //! Expansions: references whose rows are there beside those that refer to them. In a view without columns of its
 //! own, the row is the source's with one more field for each.
 
-use super::passed::passes;
+use super::passed::{around, passes};
 use super::paths;
 use super::sources;
 use super::types::Scope;
+use crate::implement::{self, Columns, Handles, Implemented, Rest, allowed, once, own_schema, private};
 use crate::names;
 use crate::parse::columns::text;
 use crate::parse::expand::Expansion;
@@ -143,15 +144,10 @@ pub(super) fn checks(view: &View, scope: &Scope) -> TokenStream {
 
 /// The row struct and its implementations. Nothing here knows a field of the source or of a row referred to.
 pub(super) fn row(view: &View, scope: &Scope) -> TokenStream {
-    let (name, visibility, attributes) = (&view.name, &view.visibility, &view.attributes);
+    let (ident, vis) = (&view.name, &view.visibility);
     let source = scope.source();
-    let record_name = text(name);
-    let private = quote!(::parquedb::__private);
-    let documented = attributes.iter().any(|attribute| attribute.path().is_ident("doc"));
-    let documentation = (!documented).then(|| {
-        let text = format!(" Rows of the view `{name}`.");
-        quote!(#[doc = #text])
-    });
+    let name = text(ident);
+    let (private, allowed) = (private(), allowed());
     let (mut fields, mut names, mut docs, mut of, mut types) = (vec![], vec![], vec![], vec![], vec![]);
     for (position, expansion) in view.expand.iter().enumerate() {
         let paths::Expansion { field: ty, many, .. } = scope.expansion(position);
@@ -163,46 +159,33 @@ pub(super) fn row(view: &View, scope: &Scope) -> TokenStream {
     }
     let keys: Vec<_> = names.iter().map(|name| names::field_key(name)).collect();
     let indexes = (0..types.len()).map(proc_macro2::Literal::usize_unsuffixed);
-    let handles = generated("Fields", name, "");
-    let (builder, reader) = (generated("Builder", name, "__"), generated("Reader", name, "__"));
+    let handles = generated("Fields", ident, "");
+    let (builder, reader) = (generated("Builder", ident, "__"), generated("Reader", ident, "__"));
     let (row, at) = (Ident::new("__row", Span::mixed_site()), Ident::new("__at", Span::mixed_site()));
-    let handles_doc = format!("The fields of `{record_name}`, as closures and views see them.");
-    quote! {
-        #documentation
-        #(#attributes)*
-        #[derive(::std::fmt::Debug, ::std::clone::Clone, ::std::cmp::PartialEq)]
-        #visibility struct #name {
-            /// The row of the source.
-            pub row: #source,
+    let row_struct = around(
+        view,
+        &source,
+        &quote! {
             #(
                 #[doc = #docs]
                 pub #fields: #types,
             )*
-        }
-
-        impl ::std::ops::Deref for #name {
-            type Target = #source;
-            fn deref(&self) -> &#source {
-                &self.row
-            }
-        }
-
-        #[doc(hidden)]
-        #[allow(
-            non_snake_case, non_camel_case_types, unused_qualifications, unreachable_pub,
-            missing_debug_implementations, clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction
-        )]
-        const _: () = {
-            #[doc = #handles_doc]
-            #visibility struct #handles<N: #private::Nullability> {
-                #(
-                    #[doc = #docs]
-                    #visibility #fields: <#types as #private::Shape>::Handle<N>,
-                )*
-                #row: <#source as #private::Record>::Handles<N>,
-                #at: #private::Node,
-            }
-
+        },
+    );
+    let handles_struct = implement::handles(&Handles {
+        ident: &handles,
+        of: ident,
+        name: &name,
+        vis,
+        fields: quote! {
+            #(
+                #[doc = #docs]
+                #vis #fields: <#types as #private::Shape>::Handle<N>,
+            )*
+            #row: <#source as #private::Record>::Handles<N>,
+        },
+        at: &at,
+        also: quote! {
             #[automatically_derived]
             impl<N: #private::Nullability> ::std::ops::Deref for #handles<N> {
                 type Target = <#source as #private::Record>::Handles<N>;
@@ -210,57 +193,62 @@ pub(super) fn row(view: &View, scope: &Scope) -> TokenStream {
                     &self.#row
                 }
             }
-
-            #[automatically_derived]
-            impl<N: #private::Nullability> ::std::clone::Clone for #handles<N> {
-                fn clone(&self) -> Self {
-                    <#name as #private::Record>::handles::<N>(::std::clone::Clone::clone(&self.#at))
-                }
+        },
+    });
+    let reader_of = |(of, name): (&Ident, &String)| quote!(#private::ColumnReader::new(&#private::expanded_rows::<#of>(array, #name)?, #name)?);
+    let columns = implement::columns(&Columns {
+        of: ident,
+        vis,
+        builder: &builder,
+        reader: &reader,
+        idents: &fields.iter().collect::<Vec<_>>(),
+        types: &types,
+        readers: of.iter().zip(&names).map(reader_of).collect(),
+        rest: Rest {
+            builder: quote!(<#source as #private::ColumnValue>::Builder),
+            reader: quote!(<#source as #private::ColumnValue>::Reader),
+            with_capacity: quote!(#private::ColumnBuilder::with_capacity(capacity)),
+            append: quote!(#private::ColumnBuilder::append(&mut self.#row, &value.row);),
+            append_null: quote!(#private::ColumnBuilder::append_null(&mut self.#row);),
+            finish: quote! {
+                #private::finish_expanded(fields, #private::ColumnBuilder::finish(self.#row)?, columns)
+            },
+            open: TokenStream::new(),
+            opened: quote!(#private::ColumnReader::new(array, path)?),
+            is_null: quote!(#private::ColumnReader::is_null(&self.#row, index)),
+            check: TokenStream::new(),
+            read: quote!(row: #private::ColumnReader::read(&self.#row, index)?,),
+            ident: row.clone(),
+        },
+    });
+    let arrow_fields = quote! {
+        #private::expanded_fields(
+            &<#source as #private::Record>::fields(),
+            &[#(#private::expansion_fields::<#of, #types>(#names)),*],
+        )
+    };
+    let source_names = super::passed::names(&source);
+    let implementations = implement::implement(&Implemented {
+        ident,
+        name: &name,
+        constants: quote! {
+            #source_names
+            const EXPANDED: &'static [u64] = &[#(#keys),*];
+        },
+        handles: quote!(#handles<N>),
+        handles_at: quote! {
+            #handles {
+                #(#fields: <#types as #private::Shape>::handle::<N>(
+                    #private::expanded_row::<#of>(&at, #names)
+                ),)*
+                #row: <#source as #private::Record>::handles::<N>(::std::clone::Clone::clone(&at)),
+                #at: at,
             }
-
+        },
+        fields: once("FIELDS", &quote!(#private::Fields), &arrow_fields),
+        field_at: quote! {
             #[automatically_derived]
-            impl<N: #private::Nullability> ::std::fmt::Debug for #handles<N> {
-                fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                    ::std::fmt::Debug::fmt(&self.#at, f)
-                }
-            }
-
-            #[automatically_derived]
-            impl<N: #private::Nullability> #private::Handle for #handles<N> {
-                type Type = N::Wrap<#name>;
-                fn node(&self) -> #private::Node {
-                    ::std::clone::Clone::clone(&self.#at)
-                }
-            }
-
-            #[automatically_derived]
-            impl #private::Record for #name {
-                const NAME: &'static str = #record_name;
-                const FIELDS: &'static [&'static str] = <#source as #private::Record>::FIELDS;
-                const KEYS: &'static [u64] = <#source as #private::Record>::KEYS;
-                const COLUMNS: &'static [&'static str] = <#source as #private::Record>::COLUMNS;
-                const EXPANDED: &'static [u64] = &[#(#keys),*];
-                type Handles<N: #private::Nullability> = #handles<N>;
-                fn handles<N: #private::Nullability>(at: #private::Node) -> #handles<N> {
-                    #handles {
-                        #(#fields: <#types as #private::Shape>::handle::<N>(
-                            #private::expanded_row::<#of>(&at, #names)
-                        ),)*
-                        #row: <#source as #private::Record>::handles::<N>(::std::clone::Clone::clone(&at)),
-                        #at: at,
-                    }
-                }
-                fn fields() -> #private::Fields {
-                    static FIELDS: ::std::sync::OnceLock<#private::Fields> = ::std::sync::OnceLock::new();
-                    ::std::clone::Clone::clone(FIELDS.get_or_init(|| #private::expanded_fields(
-                        &<#source as #private::Record>::fields(),
-                        &[#(#private::expansion_fields::<#of, #types>(#names)),*],
-                    )))
-                }
-            }
-
-            #[automatically_derived]
-            impl<const I: usize> #private::FieldAt<I> for #name
+            impl<const I: usize> #private::FieldAt<I> for #ident
             where
                 #source: #private::FieldAt<I>,
             {
@@ -268,117 +256,25 @@ pub(super) fn row(view: &View, scope: &Scope) -> TokenStream {
             }
             #(
                 #[automatically_derived]
-                impl<const I: usize> #private::FieldAt<I, #indexes> for #name {
+                impl<const I: usize> #private::FieldAt<I, #indexes> for #ident {
                     type Type = #types;
                 }
             )*
+        },
+        key: (quote!(#private::Unknown), ""),
+        builder: quote!(#builder),
+        reader: quote!(#reader),
+        columns,
+        schema: own_schema(),
+    });
+    quote! {
+        #row_struct
 
-            #[automatically_derived]
-            impl #private::Keyed for #name {
-                type Key = #private::Unknown;
-                const KEY: &'static str = "";
-            }
-
-            #[automatically_derived]
-            impl #private::Shape for #name {
-                type Bare = Self;
-                type Inner = Self;
-                type Item = #private::Unknown;
-                type Null = #private::NotNull;
-                type Open = #private::NotNull;
-                type Target = #private::Unknown;
-                type Optional = ::std::option::Option<Self>;
-                type Sum = #private::Unknown;
-                type Mean = #private::Unknown;
-                type Handle<N: #private::Nullability> = #handles<N>;
-                fn handle<N: #private::Nullability>(at: #private::Node) -> #handles<N> {
-                    <Self as #private::Record>::handles::<N>(at)
-                }
-            }
-
-            #[automatically_derived]
-            impl #private::NotOptional for #name {}
-
-            #[automatically_derived]
-            impl #private::ColumnValue for #name {
-                type Builder = #builder;
-                type Reader = #reader;
-                const NULLABLE: bool = false;
-                fn data_type() -> #private::DataType {
-                    #private::DataType::Struct(<Self as #private::Record>::fields())
-                }
-            }
-
-            #[doc(hidden)]
-            #visibility struct #builder {
-                #row: <#source as #private::ColumnValue>::Builder,
-                #(#fields: <#types as #private::ColumnValue>::Builder,)*
-            }
-
-            #[automatically_derived]
-            impl #private::ColumnBuilder for #builder {
-                type Value = #name;
-                fn with_capacity(capacity: usize) -> Self {
-                    Self {
-                        #row: #private::ColumnBuilder::with_capacity(capacity),
-                        #(#fields: #private::ColumnBuilder::with_capacity(capacity),)*
-                    }
-                }
-                fn append(&mut self, value: &#name) {
-                    #private::ColumnBuilder::append(&mut self.#row, &value.row);
-                    #(#private::ColumnBuilder::append(&mut self.#fields, &value.#fields);)*
-                }
-                fn append_null(&mut self) {
-                    #private::ColumnBuilder::append_null(&mut self.#row);
-                    #(#private::ColumnBuilder::append_null(&mut self.#fields);)*
-                }
-                fn finish(self) -> #private::Result<#private::ArrayRef> {
-                    #private::finish_expanded(
-                        <#name as #private::Record>::fields(),
-                        #private::ColumnBuilder::finish(self.#row)?,
-                        ::std::vec![#(#private::ColumnBuilder::finish(self.#fields)?),*],
-                    )
-                }
-            }
-
-            #[doc(hidden)]
-            #visibility struct #reader {
-                #row: <#source as #private::ColumnValue>::Reader,
-                #(#fields: <#types as #private::ColumnValue>::Reader,)*
-            }
-
-            #[automatically_derived]
-            impl #private::ColumnReader for #reader {
-                type Value = #name;
-                fn new(array: &#private::ArrayRef, path: &str) -> #private::Result<Self> {
-                    ::std::result::Result::Ok(Self {
-                        #row: #private::ColumnReader::new(array, path)?,
-                        #(#fields: #private::ColumnReader::new(
-                            &#private::expanded_rows::<#of>(array, #names)?,
-                            #names,
-                        )?,)*
-                    })
-                }
-                fn is_null(&self, index: usize) -> bool {
-                    #private::ColumnReader::is_null(&self.#row, index)
-                }
-                fn read(&self, index: usize) -> #private::Result<#name> {
-                    ::std::result::Result::Ok(#name {
-                        row: #private::ColumnReader::read(&self.#row, index)?,
-                        #(#fields: #private::ColumnReader::read(&self.#fields, index)?,)*
-                    })
-                }
-            }
-
-            #[automatically_derived]
-            impl #private::Row for #name {
-                fn schema() -> #private::SchemaRef {
-                    static SCHEMA: ::std::sync::OnceLock<#private::SchemaRef> = ::std::sync::OnceLock::new();
-                    ::std::clone::Clone::clone(SCHEMA.get_or_init(|| {
-                        ::std::sync::Arc::new(#private::Schema::new(<Self as #private::Record>::fields()))
-                    }))
-                }
-            }
+        #[doc(hidden)]
+        #allowed
+        const _: () = {
+            #handles_struct
+            #implementations
         };
     }
 }

@@ -231,6 +231,18 @@ fn reject_untyped(view: &View, errors: &mut Errors) {
     }
 }
 
+fn documented(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| attribute.path().is_ident("doc"))
+}
+
+/// The documentation of a view's row, where the user wrote none.
+pub(super) fn documentation(view: &View) -> Option<TokenStream> {
+    (!documented(&view.attributes)).then(|| {
+        let text = format!(" Rows of the view `{}`.", view.name);
+        quote!(#[doc = #text])
+    })
+}
+
 fn row(view: &View, fields: &[Field]) -> TokenStream {
     let attributes = &view.attributes;
     let name = &view.name;
@@ -251,12 +263,7 @@ fn row(view: &View, fields: &[Field]) -> TokenStream {
             .collect(),
         key: None,
     });
-    let documented =
-        |attributes: &[Attribute]| attributes.iter().any(|attribute| attribute.path().is_ident("doc"));
-    let documentation = (!documented(attributes)).then(|| {
-        let text = format!(" Rows of the view `{name}`.");
-        quote!(#[doc = #text])
-    });
+    let documentation = documentation(view);
     let columns = fields.iter().map(|field| {
         let Field { attributes, name, ty, documentation } = field;
         let documentation = (!documented(attributes)).then(|| {
