@@ -2,6 +2,7 @@
 //! always gives the same run.
 
 use super::*;
+use crate::error::ErrorKind;
 use crate::testing::Random;
 use crate::time::{self, simulate};
 use network::{Handle, Weather};
@@ -173,8 +174,11 @@ async fn collections(seed: u64) {
         let retention = Duration::from_secs(3600 + world.below(7200));
         let options = crate::commit::GarbageOptions { retention, ..Default::default() };
         if let Err(error) = log.collect_garbage(options).await {
-            let is_passing =
-                matches!(error.kind(), crate::ErrorKind::Conflict | crate::ErrorKind::Unavailable);
+            // No answer comes for longer than a commit waits, once in some hundred seeds.
+            let is_passing = matches!(
+                error.kind(),
+                ErrorKind::Conflict | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown
+            );
             assert!(is_passing, "seed {seed}: {error:?}");
         }
     });
