@@ -9,6 +9,7 @@ pub(crate) mod catalog;
 pub(crate) mod decimal_sums;
 pub(crate) mod difference;
 pub(crate) mod exact_sum;
+mod exchange;
 pub(crate) mod function;
 pub(crate) mod hyperloglog;
 mod join;

@@ -1,5 +1,6 @@
 //! The DataFusion session of a database: its settings, its functions, its view of the store.
 
+use super::exchange::NoExchangeOfFewRows;
 use crate::error::Result;
 use datafusion::config::ConfigOptions;
 use datafusion::execution::SessionStateBuilder;
@@ -64,10 +65,14 @@ fn keep_fields_in_place(options: &mut ConfigOptions) {
 }
 
 /// DataFusion's rules but for one that answers aggregates from statistics: below another aggregate, as over a view
-/// without group keys, it leaves out columns that the plan above needs. Counting rows of files stays cheap without.
+/// without group keys, it leaves out columns that the plan above needs. Counting rows of files stays cheap without. And
+/// one more, after that which adds exchanges.
 fn sound_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let rules = PhysicalOptimizer::new().rules;
-    rules.into_iter().filter(|rule| rule.name() != "aggregate_statistics").collect()
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.retain(|rule| rule.name() != "aggregate_statistics");
+    let after = rules.iter().position(|rule| rule.name() == "EnsureRequirements").map(|at| at + 1);
+    rules.insert(after.unwrap_or(rules.len()), Arc::new(NoExchangeOfFewRows));
+    rules
 }
 
 /// DataFusion's physical plans take `IS TRUE` and `IS NOT DISTINCT FROM` as nullable, its logical ones do
